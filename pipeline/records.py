@@ -25,7 +25,7 @@ RECORDS = pa.schema(
 
 
 def doc_id(content: bytes) -> str:
-    """128-bit BLAKE2b of the record's raw content (decoded text as UTF-8, or the raw bytes where it cannot be decoded)."""
+    """128-bit BLAKE2b of the raw content: decoded text as UTF-8, or the raw bytes where it cannot be decoded."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
