@@ -125,5 +125,6 @@ AUDIT = pa.schema(
         _field("repairs", _list(pa.string()), "names of the repairs that changed something, in order of use"),
         _field("chars_in", pa.uint64(), "code points before extraction and repair"),
         _field("chars_out", pa.uint64(), "code points of the clean text"),
+        _field("excerpt", pa.string(), "for people: first 240 code points of the text as it was judged", nullable=True),
     ]
 )
