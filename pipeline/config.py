@@ -22,6 +22,8 @@ class InputConfig(_Section):
     text_fields: tuple[str, ...] = ("text", "content")
     """Fields of JSON, CSV and Parquet records that may hold the text; the first one present is used.
     A list of strings is joined by newlines."""
+    exclude: tuple[str, ...] = ()
+    """Shell patterns; input files whose path below the input root matches one are left out."""
     split_characters: int = Field(default=0, ge=0)
     """Cut plain-text files into documents of about this many characters, at paragraph ends; 0 keeps files whole."""
     unit_bytes: int = Field(default=32 << 20, ge=1)

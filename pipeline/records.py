@@ -3,7 +3,6 @@
 Every step takes and returns a pyarrow.RecordBatch and keeps all rows in order; a record is never removed, only judged.
 """
 
-import hashlib
 from collections.abc import Mapping
 
 import pyarrow as pa
@@ -22,11 +21,6 @@ RECORDS = pa.schema(
     ]
 )
 """What a reader yields. Later steps add: language, language_score, script; the statistics; scores, verdict, rule."""
-
-
-def doc_id(content: bytes) -> str:
-    """128-bit BLAKE2b of the raw content: decoded text as UTF-8, or the raw bytes where it cannot be decoded."""
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def with_columns(batch: pa.RecordBatch, columns: Mapping[str, pa.Array]) -> pa.RecordBatch:

@@ -1,0 +1,45 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Every test and demo process computes on its own core; two processes with two threads each only wait for one another.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: install demo test test-slow lint format bench clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[pipeline,trainer,dev]'
+	touch $(STAMP)
+
+demo: install
+	rm -rf runs/demo/model
+	$(BIN)/siliang-pipeline prepare samples --output runs/demo/data --config docs/demo/pipeline.toml
+	$(BIN)/siliang-trainer train runs/demo/data --output runs/demo/model --config docs/demo/trainer.toml
+	$(BIN)/siliang-trainer fill runs/demo/model "Call me [MASK]. Some years ago, having little money in my purse, I went to sea."
+	$(BIN)/siliang-trainer fill runs/demo/model "Everyone has the [MASK] to life, liberty and security of person."
+	$(BIN)/siliang-trainer fill runs/demo/model "the great whale swam through the [MASK]."
+	@echo "report: runs/demo/data/report/index.html"
+
+test: install
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+test-slow: install
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadgroup
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install
+	$(BIN)/python benchmarks/prepare.py --quick
+
+clean:
+	rm -rf $(VENV) runs build *.egg-info

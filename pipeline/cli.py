@@ -1,0 +1,167 @@
+"""The command line: `siliang-pipeline prepare | report | inspect | verify | rules`.
+
+Exit codes: 0 done, 1 failed, 2 bad usage. Errors are one clear line on stderr.
+"""
+
+import logging
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.config import ConfigError, load_config
+from schemas.manifest import ManifestError, read_manifest, verify_files
+
+logging.disable(logging.WARNING)  # importing Beam without its Google extra warns on every start
+from pipeline.inspect import find, render  # noqa: E402
+from pipeline.io.inputs import InputError  # noqa: E402
+from pipeline.progress import StageProgress  # noqa: E402
+from pipeline.report.page import write_report  # noqa: E402
+from pipeline.run import PrepareError, Request  # noqa: E402
+from pipeline.run import prepare as run_prepare  # noqa: E402
+from pipeline.runner import LOCAL, RUNNERS, Execution, JobError, quiet_logs  # noqa: E402
+from pipeline.text.rules import RuleError, describe_rules  # noqa: E402
+from pipeline.words.vocabulary import VocabularyError  # noqa: E402
+from pipeline.workspace import OutputError  # noqa: E402
+
+logging.disable(logging.NOTSET)
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help=__doc__)
+out = Console(highlight=False)
+
+USAGE = (ConfigError, InputError, OutputError, RuleError, VocabularyError)
+FAILED = (PrepareError, JobError, ManifestError, OSError)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"siliang {version('siliang')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def prepare(
+    context: typer.Context,
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Files, directories, globs, or NAME=PATH.")],
+    output: Annotated[str, typer.Option(help="Directory of the prepared corpus; a killed run goes on there.")],
+    config: Annotated[Path | None, typer.Option(help="TOML file; see `siliang-pipeline rules` and docs.")] = None,
+    vocabulary: Annotated[str | None, typer.Option(help="A SentencePiece model to use; else one is learnt.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Local worker processes. Never changes the output.")] = 1,
+    runner: Annotated[str, typer.Option(help=f"One of {', '.join(RUNNERS)}; its options come after `--`.")] = LOCAL,
+) -> None:
+    """Raw text -> clean shards, vocabulary, notes and report."""
+    if runner not in RUNNERS:
+        raise typer.BadParameter(f"'{runner}' is none of {', '.join(RUNNERS)}", param_hint="--runner")
+    quiet_logs()
+    progress = StageProgress()
+    execution = Execution(runner, workers, tuple(context.obj or ()))
+    request = Request(tuple(inputs), output, load_config(config), vocabulary, execution)
+    manifest = run_prepare(request, progress)
+    counts = manifest.counts
+    out.print(
+        f"{counts.input:,} records: {counts.kept:,} kept, {counts.filtered:,} filtered, "
+        f"{counts.duplicate:,} duplicate, {counts.quarantined:,} quarantined"
+    )
+    out.print(f"{manifest.tokens:,} tokens of a vocabulary of {manifest.vocabulary_size:,}")
+    out.print(f"report: {output.rstrip('/')}/report/index.html", soft_wrap=True)
+
+
+@app.command()
+def report(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A prepared corpus.")]) -> None:
+    """(Re)write DIR/report/index.html and report.json."""
+    for path in write_report(directory):
+        out.print(str(path), soft_wrap=True)
+
+
+@app.command()
+def inspect(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A prepared corpus.")],
+    record: Annotated[str | None, typer.Option(help="A record ('path#12') or all records of a file ('path').")] = None,
+    doc: Annotated[str | None, typer.Option(help="A doc_id, or its first digits.")] = None,
+    rule: Annotated[
+        str | None, typer.Option(help="What decided: a rule, 'exact', 'near', or a quarantine reason.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows at most.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, also on a terminal.")] = False,
+) -> None:
+    """Why was a document dropped?"""
+    rows = find(directory, record, doc, rule, limit)
+    if as_json or not sys.stdout.isatty():
+        for row in rows:
+            sys.stdout.write(orjson.dumps(row).decode() + "\n")
+    else:
+        render(rows, out)
+    if not rows:
+        typer.echo("no record matches", err=True)
+
+
+@app.command()
+def verify(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A prepared corpus.")]) -> None:
+    """Check every file against the manifest."""
+    manifest = read_manifest(directory)
+    problems = [(entry, problem) for entry, problem in verify_files(directory, manifest) if problem]
+    for entry, problem in problems:
+        typer.echo(f"{directory}/{entry.path}: {problem}", err=True)
+    if problems:
+        typer.echo(f"{len(problems)} of {len(manifest.files)} files are not sound; run prepare again", err=True)
+        raise typer.Exit(1)
+    out.print(f"{len(manifest.files)} files, {sum(entry.bytes for entry in manifest.files):,} bytes: all sound")
+
+
+@app.command()
+def rules(as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False) -> None:
+    """Every rule with its default limit and its source."""
+    described = describe_rules()
+    if as_json or not sys.stdout.isatty():
+        for rule in described:
+            sys.stdout.write(orjson.dumps(rule).decode() + "\n")
+        return
+    table = Table(*described[0], box=None)
+    for rule in described:
+        table.add_row(*(str(value) for value in rule.values()))
+    out.print(table)
+
+
+def run(arguments: list[str]) -> int:
+    """Exit code of a command line. What follows the first `--` is for Beam."""
+    own, beam_options = arguments, []
+    if "--" in arguments:
+        cut = arguments.index("--")
+        own, beam_options = arguments[:cut], arguments[cut + 1 :]
+    try:
+        app(args=own, prog_name="siliang-pipeline", obj=beam_options)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    except USAGE as error:
+        typer.echo(f"siliang-pipeline: {error}", err=True)
+        return 2
+    except FAILED as error:
+        typer.echo(f"siliang-pipeline: {error}", err=True)
+        return 1
+    except KeyboardInterrupt:
+        typer.echo("siliang-pipeline: stopped; the same command goes on from the finished parts", err=True)
+        return 1
+    return 0
+
+
+def main() -> None:
+    code = run(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Beam's threads outlive a killed worker and would keep the process alive; everything is committed by renames.
+    os._exit(code)

@@ -1,0 +1,166 @@
+"""Files anywhere fsspec reaches (local, gs://, s3://, memory://): few verbs, each atomic where it writes."""
+
+import hashlib
+import io
+import os
+import posixpath
+from pathlib import Path
+from typing import IO
+from uuid import uuid4
+
+import fsspec
+import pyarrow as pa
+from fsspec.implementations.local import LocalFileSystem
+
+
+def resolve(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """File system and the path inside it."""
+    return fsspec.url_to_fs(path)
+
+
+def is_local(path: str) -> bool:
+    return isinstance(resolve(path)[0], LocalFileSystem)
+
+
+def join(base: str, *parts: str) -> str:
+    return posixpath.join(base, *parts)
+
+
+def exists(path: str) -> bool:
+    fs, inner = resolve(path)
+    return bool(fs.exists(inner))
+
+
+def size(path: str) -> int:
+    """Bytes of the file, or -1 where there is none."""
+    fs, inner = resolve(path)
+    try:
+        return int(fs.size(inner))
+    except FileNotFoundError:
+        return -1
+
+
+def stamp(path: str) -> str:
+    """Cheap mark of a file's state, to see that it changed since: size and time, or the store's own mark."""
+    fs, inner = resolve(path)
+    if isinstance(fs, LocalFileSystem):
+        state = os.stat(inner)
+        return f"{state.st_size}-{state.st_mtime_ns}"
+    return str(fs.ukey(inner))
+
+
+def read_bytes(path: str) -> bytes:
+    fs, inner = resolve(path)
+    return bytes(fs.cat_file(inner))
+
+
+def listing(directory: str) -> list[str]:
+    """Names of the files directly in a directory, sorted; empty where it does not exist."""
+    fs, inner = resolve(directory)
+    try:
+        entries = fs.ls(inner, detail=True)
+    except FileNotFoundError:
+        return []
+    return sorted(posixpath.basename(e["name"]) for e in entries if e["type"] == "file")
+
+
+def remove(path: str) -> None:
+    fs, inner = resolve(path)
+    if fs.exists(inner):
+        fs.rm(inner)
+
+
+def digest(path: str) -> str:
+    """sha256 of the file's bytes, hex."""
+    fs, inner = resolve(path)
+    with fs.open(inner, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def write_atomic(path: str, data: bytes) -> None:
+    """The file holds the old bytes or the new ones, never a part."""
+    with AtomicFile(path) as handle:
+        handle.write(data)
+
+
+def open_arrow(path: str) -> pa.ipc.RecordBatchFileReader:
+    """Memory-mapped where the file is local."""
+    fs, inner = resolve(path)
+    if isinstance(fs, LocalFileSystem):
+        return pa.ipc.open_file(pa.memory_map(inner, "r"))
+    return pa.ipc.open_file(pa.PythonFile(fs.open(inner, "rb"), mode="r"))
+
+
+def local_copy(path: str, directory: Path) -> Path:
+    """The file itself where it is local, else a copy in `directory`."""
+    fs, inner = resolve(path)
+    if isinstance(fs, LocalFileSystem):
+        return Path(inner)
+    target = directory / posixpath.basename(inner)
+    fs.get_file(inner, str(target))
+    return target
+
+
+class AtomicFile(io.RawIOBase):
+    """Writes under a temporary name beside the target; the rename on a clean close commits it.
+
+    Counts bytes and sha256 while writing, so that no file is read again to be listed. Each attempt has its own
+    temporary name: two attempts at one file (a retry beside a zombie) never mix, and both end with equal bytes.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._fs, self._inner = resolve(path)
+        self._fs.makedirs(posixpath.dirname(self._inner), exist_ok=True)
+        self._temporary = posixpath.join(
+            posixpath.dirname(self._inner), f".{posixpath.basename(self._inner)}.{uuid4().hex}.tmp"
+        )
+        self._handle: IO[bytes] = self._fs.open(self._temporary, "wb")
+        self._hash = hashlib.sha256()
+        self.bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data) -> int:  # type: ignore[no-untyped-def,override]
+        view = memoryview(data)
+        self._handle.write(view)
+        self._hash.update(view)
+        self.bytes += view.nbytes
+        return view.nbytes
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def commit(self) -> None:
+        self._handle.close()
+        if isinstance(self._fs, LocalFileSystem):
+            os.replace(self._temporary, self._inner)
+        else:
+            self._fs.mv(self._temporary, self._inner)
+        super().close()
+
+    def abandon(self) -> None:
+        """Closes and removes what was written; the target is untouched."""
+        if not self.closed:
+            self._handle.close()
+            if self._fs.exists(self._temporary):
+                self._fs.rm(self._temporary)
+            super().close()
+
+    def __enter__(self) -> "AtomicFile":
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:  # type: ignore[no-untyped-def,override]
+        if kind is None:
+            self.commit()
+        else:
+            self.abandon()
+
+
+def sweep_temporaries(directory: str) -> None:
+    """Removes what killed writers left in a directory. Only the driver calls it, before any worker starts."""
+    for name in listing(directory):
+        if name.startswith(".") and name.endswith(".tmp"):
+            remove(join(directory, name))

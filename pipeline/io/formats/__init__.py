@@ -1,0 +1,1 @@
+"""One reader a format: chunks of bytes in, records out."""

@@ -1,0 +1,62 @@
+"""HTML pages: one record a file, its text the decoded markup."""
+
+import re
+from collections.abc import Iterator
+
+from resiliparse.parse.encoding import map_encoding_to_html5
+
+from pipeline.config import InputConfig
+from pipeline.io.decompress import ReadError
+from pipeline.io.formats.encoding import decode_marked
+from pipeline.io.formats.lines import collect
+from pipeline.io.formats.record import Record, checked, decode, failed
+
+_DECLARED = re.compile(rb"""<(?:meta\b[^>]*?charset|\?xml\b[^>]*?encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.I)
+_PRESCAN = 1024
+"""Bytes in which the declaration must stand (HTML standard, 13.2.3.2)."""
+
+
+def declared_encoding(content: bytes) -> str:
+    """The Python codec of the declared charset by the WHATWG labels (latin1 means windows-1252), or "utf-8".
+
+    UTF-16 cannot be declared inside the page: the standard reads such a declaration as UTF-8.
+    """
+    match = _DECLARED.search(content, 0, _PRESCAN)
+    if match is None:
+        return "utf-8"
+    name = map_encoding_to_html5(match.group(1).decode("ascii", "replace"), fallback_utf8=False)
+    return "utf-8" if name is None or name.startswith("utf-16") else name
+
+
+def read_html(chunks: Iterator[bytes], config: InputConfig) -> Iterator[Record]:
+    """Charset from the byte-order mark, else the declaration, else UTF-8. Bounded by `max_record_bytes`."""
+    decoded = decode_marked(chunks)
+    content, error = collect(decoded.chunks, config.max_record_bytes)
+    if error is not None:
+        yield failed(1, error, "", content)
+        return
+    repairs = decoded.repairs
+    marked = bool(repairs) or decoded.start > 0
+    encoding = "utf-8" if marked else declared_encoding(content)
+    try:
+        if encoding == "utf-8":
+            text = decode(content, decoded.start)
+        else:
+            text, repairs = _decode_declared(content, encoding), (f"decoded:{encoding}",)
+    except ReadError as invalid:
+        yield failed(1, invalid, "", content)
+        return
+    yield checked(1, text, "the page", config.max_record_bytes, repairs)
+
+
+def _decode_declared(content: bytes, encoding: str) -> str:
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        try:
+            return content.decode()  # a wrong declaration before UTF-8
+        except UnicodeDecodeError:
+            raise ReadError(
+                "invalid_utf8",
+                f"byte {error.start} is valid neither in the declared charset {encoding} nor in UTF-8 ({error.reason})",
+            ) from error

@@ -1,0 +1,24 @@
+"""JSON lines: one object or string a line; blank lines are no records."""
+
+from collections.abc import Iterable, Iterator
+
+from pipeline.config import InputConfig
+from pipeline.io.formats.encoding import decode_marked
+from pipeline.io.formats.json_value import read_value
+from pipeline.io.formats.lines import Line, read_lines
+from pipeline.io.formats.record import Record, failed
+
+
+def read_jsonl(chunks: Iterator[bytes], config: InputConfig) -> Iterator[Record]:
+    """Lines longer than `max_record_bytes` are quarantined; the lines behind them are used."""
+    decoded = decode_marked(chunks)
+    lines = read_lines(decoded.chunks, config.max_record_bytes, decoded.start)
+    yield from records_of_lines(lines, config, decoded.repairs)
+
+
+def records_of_lines(lines: Iterable[Line], config: InputConfig, repairs: tuple[str, ...]) -> Iterator[Record]:
+    for line in lines:
+        if line.error is not None:
+            yield failed(line.number, line.error, line.where, line.content)
+        elif line.content and not line.content.isspace():
+            yield read_value(line.number, line.content, line.offset, line.where, config, repairs)

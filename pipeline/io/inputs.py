@@ -1,0 +1,245 @@
+"""The INPUT arguments to a sorted list of files: what will be read, under which name, from which source."""
+
+import errno
+import glob
+import itertools
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.utils import glob_translate
+
+from pipeline.config import InputConfig
+from pipeline.io.decompress import is_url, read_chunks
+from pipeline.io.formats.encoding import peek
+from pipeline.io.formats.names import basename, format_of, stem
+from pipeline.io.formats.wikiextractor import is_wikiextractor
+
+_NAMED = re.compile(r"([^/\\:=*?\[\]]+)=(.+)", re.S)
+_MAGIC = re.compile(r"[*?\[]")
+_SNIFFED = 4096
+
+
+class InputError(ValueError):
+    """An INPUT that cannot be used, in one line for the user."""
+
+
+@dataclass(frozen=True)
+class InputFile:
+    path: str
+    """Absolute local path, or fsspec URL."""
+    relative: str
+    """Name in the run: forward slashes, valid Unicode, unique."""
+    source: str
+    size: int
+    """Stored bytes; 0 where a problem hides them."""
+    problem: str | None = None
+    """`unsupported_format`, `unreadable` or `link_loop`: gives one quarantined record."""
+
+
+@dataclass(frozen=True)
+class _Input:
+    argument: str
+    path: str
+    name: str
+    named: bool
+    """Written NAME=PATH."""
+    pattern: bool
+
+    @property
+    def root(self) -> str:
+        """Of a pattern: the directory in front of its first component with a wildcard."""
+        parts = self.path.split("/")
+        fixed = next((i for i, part in enumerate(parts) if _MAGIC.search(part)), len(parts))
+        return "/".join(parts[:fixed]) or "/"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A file, or a directory with a problem."""
+
+    path: str
+    relative: str
+    """To the root of its INPUT."""
+    size: int = 0
+    problem: str | None = None
+
+
+def list_inputs(inputs: Sequence[str]) -> list[InputFile]:
+    """The files of all INPUTs, sorted by the bytes of `relative`, whatever the order of INPUTs and directories.
+
+    An INPUT is a file, a directory or a glob pattern, local or an fsspec URL, or NAME= before one of these (an existing
+    file whose name holds "=" is a file). Below an INPUT, names that begin with "." or "_" are ignored.
+    Raises InputError.
+    """
+    if not inputs:
+        raise InputError("no INPUT given: give a file, a directory, a pattern or NAME=PATH")
+    parsed = [_parse(argument) for argument in inputs]
+    arguments: dict[str, str] = {}
+    for entry in parsed:
+        if entry.name in arguments:
+            both = f"{arguments[entry.name]} and {entry.argument}"
+            raise InputError(f"two INPUTs are called '{entry.name}': {both}; write NAME=PATH for one of them")
+        arguments[entry.name] = entry.argument
+    files = [file for entry in parsed for file in _list(entry, several=len(parsed) > 1)]
+    files.sort(key=lambda file: file.relative.encode())
+    for one, two in itertools.pairwise(files):
+        if one.relative == two.relative:
+            raise InputError(f"two input files are called '{one.relative}': {one.path!r} and {two.path!r}")
+    return files
+
+
+def _parse(argument: str) -> _Input:
+    named = _NAMED.fullmatch(argument)
+    path = named[2] if named and not os.path.lexists(argument) else argument
+    name = named[1] if named and path != argument else ""
+    path = path.removeprefix("file://")
+    if not path:
+        raise InputError(f"'{argument}' is no INPUT: the path is empty")
+    if not is_url(path):
+        path = os.path.abspath(os.path.expanduser(path))
+    pattern = _MAGIC.search(path) is not None and (is_url(path) or not os.path.lexists(path))
+    entry = _Input(argument, path, "", bool(name), pattern)
+    last = basename(entry.root if pattern else path).rstrip(":") or "root"
+    return _Input(argument, path, _unicode(name or last), bool(name), pattern)
+
+
+def _unicode(name: str) -> str:
+    """File names that are not UTF-8 get their odd bytes spelt as \\xNN."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _list(entry: _Input, several: bool) -> Iterator[InputFile]:
+    found = {item.path: item for item in (_list_url(entry) if is_url(entry.path) else _list_local(entry))}
+    if not found:
+        raise InputError(f"{entry.argument}: no files there (names that begin with '.' or '_' are ignored)")
+    for item in found.values():
+        relative = _unicode(item.relative)
+        first, _, rest = relative.partition("/")
+        whole = item.path == entry.path  # the INPUT is this file
+        source = first if rest else entry.name if entry.named or not whole else stem(entry.name)
+        if several and (entry.named or not whole):
+            relative = f"{entry.name}/{relative}"
+        problem = item.problem
+        if problem is None and format_of(item.path) is None and not _sniff(item):
+            problem = "unsupported_format"
+        yield InputFile(item.path, relative, source, item.size, problem)
+
+
+def _sniff(item: _Found) -> bool:
+    with closing(read_chunks(item.path, item.size, InputConfig())) as chunks:  # type: ignore[type-var]
+        head, _ = peek(chunks, _SNIFFED)
+    return is_wikiextractor(head)
+
+
+def _hidden(relative: str) -> bool:
+    return any(part[:1] in (".", "_") for part in relative.split("/"))
+
+
+def _list_local(entry: _Input) -> Iterator[_Found]:
+    if not entry.pattern:
+        if not os.path.lexists(entry.path):
+            raise InputError(f"{entry.argument}: there is no such file or directory")
+        if not os.path.isdir(entry.path):
+            yield _local_file(entry.path, os.path.basename(entry.path))
+            return
+        if not os.access(entry.path, os.R_OK | os.X_OK):
+            raise InputError(f"{entry.argument}: the directory cannot be read")
+        yield from _walk(entry.path, "")
+    elif "**" in entry.path:
+        # Not glob: where links loop it visits every path up to 40 levels deep.
+        wanted = re.compile(glob_translate(entry.path[len(entry.root.rstrip("/")) + 1 :]))
+        for item in _walk(entry.root, ""):
+            if item.problem == "link_loop" or wanted.match(item.relative):
+                yield item
+    else:
+        for path in glob.glob(entry.path):
+            relative = os.path.relpath(path, entry.root)
+            if _hidden(relative):
+                continue
+            if os.path.isdir(path):
+                yield from _walk(path, relative)
+            else:
+                yield _local_file(path, relative)
+
+
+def _local_file(path: str, relative: str) -> _Found:
+    try:
+        info = os.stat(path)
+    except OSError as error:
+        return _Found(path, relative, 0, "link_loop" if error.errno == errno.ELOOP else "unreadable")
+    if not stat.S_ISREG(info.st_mode):  # a pipe or a device: opening it could wait for ever
+        return _Found(path, relative, 0, "unsupported_format")
+    return _Found(path, relative, info.st_size, None if os.access(path, os.R_OK) else "unreadable")
+
+
+def _walk(root: str, relative: str) -> Iterator[_Found]:
+    """Files below `root`. Real directories go first and linked ones after them, level by level, so that which path to
+    a directory counts as its first does not depend on the order of names on disk."""
+    real = Path(os.path.realpath(root))
+    seen = {_identity(os.stat(parent)) for parent in real.parents}
+    links = [(root, relative)]
+    while links:
+        level, links = sorted(links), []
+        for linked in level:
+            directories = [linked]
+            while directories:
+                directory, name = directories.pop()
+                try:
+                    identity = _identity(os.stat(directory))
+                    if identity in seen:
+                        yield _Found(directory, name, 0, "link_loop")
+                        continue
+                    seen.add(identity)
+                    with os.scandir(directory) as entries:
+                        children = sorted(entries, key=lambda child: child.name)
+                except OSError:
+                    yield _Found(directory, name, 0, "unreadable")
+                    continue
+                for child in children:
+                    if _hidden(child.name):
+                        continue
+                    below = f"{name}/{child.name}" if name else child.name
+                    if not os.path.isdir(child.path):
+                        yield _local_file(child.path, below)
+                    elif child.is_symlink():
+                        links.append((child.path, below))
+                    else:
+                        directories.append((child.path, below))
+
+
+def _identity(info: os.stat_result) -> tuple[int, int]:
+    return info.st_dev, info.st_ino
+
+
+def _list_url(entry: _Input) -> Iterator[_Found]:
+    try:
+        fs, path = fsspec.url_to_fs(entry.path)
+        if entry.pattern:
+            matches = fs.glob(path, detail=True)
+            root = fs._strip_protocol(entry.root)
+        else:
+            matches = {path: fs.info(path)}
+            root = path if matches[path]["type"] == "directory" else path.rpartition("/")[0]
+        files: dict[str, dict[str, Any]] = {}
+        for name, info in matches.items():
+            files.update(fs.find(name, detail=True) if info["type"] == "directory" else {name: info})
+    except ImportError as error:
+        raise InputError(f"{entry.argument}: its file system is not installed: {error}") from error
+    except FileNotFoundError as error:
+        raise InputError(f"{entry.argument}: there is no such file or directory") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{entry.argument}: cannot be listed: {error}") from error
+    for name, info in files.items():
+        relative = name.removeprefix(root).strip("/")
+        alone = not entry.pattern and name == path
+        if info["type"] != "file" or not relative or (_hidden(relative) and not alone):
+            continue
+        # The argument itself where it is the file, so that both spellings of a path are one.
+        yield _Found(entry.path if alone else fs.unstrip_protocol(name), relative, int(info["size"] or 0))

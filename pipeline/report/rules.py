@@ -1,0 +1,120 @@
+"""What every rule did: on which side of its limit the records lie, and the records nearest to it."""
+
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.report.examples import Nearest, Order, example, positions
+from pipeline.report.model import Rule
+
+EXAMPLES = 3
+"""Records shown on each side of a limit."""
+
+Side = Literal["below", "above"]
+
+
+class RuleCounts:
+    """One rule, as the pass goes on. `below` and `above` are strict: a score at its limit counts in neither."""
+
+    def __init__(self) -> None:
+        self.scored = 0
+        self.below = {"all": 0, "decided": 0, "kept": 0}
+        self.above = {"all": 0, "decided": 0, "kept": 0}
+        self.limit_low, self.limit_high = np.inf, -np.inf
+        self.dropped = Nearest(EXAMPLES)
+        self.kept_under = Nearest(EXAMPLES)
+        """Kept records at or below the limit."""
+        self.kept_over = Nearest(EXAMPLES)
+
+    def side(self, decides: bool) -> Side | None:
+        """On which side records fail: where it decided against some, else (if it decides) where none was kept."""
+        if self.below["decided"] != self.above["decided"]:
+            return "below" if self.below["decided"] > self.above["decided"] else "above"
+        if decides and bool(self.below["kept"]) != bool(self.above["kept"]):
+            return "below" if self.above["kept"] else "above"
+        return None
+
+    def summary(self, name: str, decided: int, decides: bool) -> Rule:
+        """`decided`: records it decided against, those without a score included."""
+        side = self.side(decides)
+        failing = {"below": self.below["all"], "above": self.above["all"], None: None}[side]
+        passing = {"below": self.kept_over, "above": self.kept_under, None: None}[side]
+        return Rule(
+            name=name,
+            decided=decided,
+            scored=self.scored,
+            fails=side,
+            failing=failing,
+            limit_low=_finite(self.limit_low),
+            limit_high=_finite(self.limit_high),
+            decides=decides,
+            dropped=self.dropped.values(),
+            kept=passing.values() if passing is not None and decided else (),
+        )
+
+
+class RuleScan:
+    """Adds up the `scores` column; memory grows with the number of rules alone."""
+
+    def __init__(self) -> None:
+        self.rules: dict[str, RuleCounts] = {}
+
+    def add(self, table: pa.Table, verdict: np.ndarray, order: Order) -> None:
+        """`verdict`: position of each row's verdict in VERDICTS."""
+        scores = table["scores"].combine_chunks()
+        parents = pc.list_parent_indices(scores).to_numpy()
+        flat = scores.flatten()
+        if not len(flat):
+            return
+        encoded = flat.field("rule").dictionary_encode()
+        names = encoded.dictionary.to_pylist()
+        code = encoded.indices.to_numpy().astype(np.uint16)
+        score = flat.field("score").to_numpy(zero_copy_only=False)
+        limit = flat.field("limit").to_numpy(zero_copy_only=False)
+        deciding = positions(table["rule"], names)
+        # uint16 makes the stable sort a radix sort; each rule's scores then lie side by side.
+        by_rule = np.argsort(code, kind="stable")
+        ends = np.cumsum(np.bincount(code, minlength=len(names)))
+        for number, name in enumerate(names):
+            slots = by_rule[ends[number - 1] if number else 0 : ends[number]]
+            rows = parents[slots]
+            decided = (deciding[rows] == number) & (verdict[rows] == 1)
+            counts = self.rules.setdefault(name, RuleCounts())
+            _add(counts, table, rows, score[slots], limit[slots], decided, verdict[rows] == 0, order)
+
+
+def _add(
+    counts: RuleCounts,
+    table: pa.Table,
+    rows: np.ndarray,
+    score: np.ndarray,
+    limit: np.ndarray,
+    decided: np.ndarray,
+    kept: np.ndarray,
+    order: Order,
+) -> None:
+    below, above = score < limit, score > limit
+    counts.scored += len(rows)
+    for into, mask in ((counts.below, below), (counts.above, above)):
+        into["all"] += int(mask.sum())
+        into["decided"] += int((mask & decided).sum())
+        into["kept"] += int((mask & kept).sum())
+    counts.limit_low = min(counts.limit_low, float(limit.min()))
+    counts.limit_high = max(counts.limit_high, float(limit.max()))
+    distance = np.abs(score - limit)
+    for best, mask in (
+        (counts.dropped, decided),
+        (counts.kept_under, kept & ~above),
+        (counts.kept_over, kept & ~below),
+    ):
+        some = np.flatnonzero(mask & np.isfinite(distance))
+        for slot in some[order.nearest(rows[some], distance[some], EXAMPLES)].tolist():
+            row, at, bound = int(rows[slot]), float(score[slot]), float(limit[slot])
+            best.offer(table, row, abs(at - bound), partial(example, table, row, at, bound))
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,66 @@
+"""Hostile text made harmless to look at: controls, bidi overrides and invisible characters are shown, not obeyed.
+
+HTML escaping is not enough: a right-to-left override reverses the line it stands in, an escape code repaints a
+terminal, and NUL ends or breaks a document. Both faces of this module replace each of them by a visible name.
+"""
+
+import re
+import unicodedata
+
+from markupsafe import Markup, escape
+
+# Everything that draws nothing itself or steers how the rest is drawn, and the noncharacters. Found by category, so it
+# grows with unicodedata; the two private planes at the end go by range.
+_HIDDEN_CATEGORIES = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
+# Line structure, and the two joiners that Persian and Indic spelling needs (they move nothing).
+_SHOWN_AS_THEY_ARE = "\n\t\u200c\u200d"
+
+
+def _class() -> str:
+    points = [
+        point
+        for point in range(0xF0000)
+        if (unicodedata.category(chr(point)) in _HIDDEN_CATEGORIES and chr(point) not in _SHOWN_AS_THEY_ARE)
+        or point & 0xFFFE == 0xFFFE
+    ]
+    ranges: list[list[int]] = []
+    for point in points:
+        if ranges and ranges[-1][1] == point - 1:
+            ranges[-1][1] = point
+        else:
+            ranges.append([point, point])
+    inner = "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
+    return f"[{inner}\U000f0000-\U0010ffff]"
+
+
+_HIDDEN = re.compile(_class())
+_HIDDEN_RUN = re.compile(f"(?:{_HIDDEN.pattern})+")
+
+
+def _name(character: str) -> str:
+    # Not the control pictures U+2400...: common fonts (DejaVu Sans) lack them.
+    return f"⟨U+{ord(character):04X}⟩"
+
+
+def cut(text: str, limit: int) -> str:
+    """At most `limit` code points; an ellipsis tells that something was cut."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def visible_text(text: str, limit: int = 240) -> str:
+    """Plain text for terminals and chart labels: cut to `limit` code points, on one line."""
+    shown = cut(text, limit).replace("\n", "↵").replace("\t", " ")
+    return _HIDDEN.sub(lambda match: _name(match.group()), shown)
+
+
+def visible(text: str, limit: int = 240) -> Markup:
+    """Escaped HTML of the first `limit` code points; hidden characters stand in `<i class="c">`, lines are kept."""
+    parts: list[Markup] = []
+    end = 0
+    shown = cut(text, limit)
+    for match in _HIDDEN_RUN.finditer(shown):
+        parts.append(escape(shown[end : match.start()]))
+        parts.append(Markup('<i class="c">{}</i>').format("".join(map(_name, match.group()))))
+        end = match.end()
+    parts.append(escape(shown[end:]))
+    return Markup("").join(parts)

@@ -1,0 +1,110 @@
+"""Runs one Beam job on the chosen runner and turns its failures into one clear line."""
+
+import logging
+import os
+import re
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import apache_beam as beam
+import psutil
+from apache_beam.options.pipeline_options import PipelineOptions
+
+LOCAL = "FnApiRunner"
+RUNNERS = (LOCAL, "DataflowRunner", "FlinkRunner", "SparkRunner", "PortableRunner")
+
+
+class JobError(RuntimeError):
+    """A Beam job that did not end well. The message is for the user; the next run goes on from the finished parts."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where and how wide the jobs run. Nothing here may change a byte of the output."""
+
+    runner: str = LOCAL
+    workers: int = 1
+    options: tuple[str, ...] = ()
+    """Beam's own options, passed on as they are."""
+
+    def beam_options(self) -> PipelineOptions:
+        # No main session: the code is an installed package, and pickling __main__ is Beam's best-known trap.
+        arguments = ["--no_save_main_session"]
+        if self.runner == LOCAL:
+            # direct_num_workers does nothing in the in_memory mode, and the multi_processing mode costs a second.
+            if self.workers > 1:
+                arguments += ["--direct_running_mode=multi_processing", f"--direct_num_workers={self.workers}"]
+            else:
+                arguments += ["--direct_running_mode=in_memory", "--direct_num_workers=1"]
+        return PipelineOptions([*arguments, *self.options])
+
+
+def quiet_logs() -> None:
+    """Beam logs translation phases at INFO and every worker line as an ERROR of its own; users need neither."""
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    logging.getLogger("root").setLevel(logging.WARNING)
+
+
+class _Watch:
+    """Watches local worker processes: Beam waits for ever when one is killed, so the wait is ended from here."""
+
+    def __init__(self) -> None:
+        self.death: str | None = None
+        self._previous = threading.excepthook
+
+    def _hook(self, arguments: threading.ExceptHookArgs) -> None:
+        found = re.search(r"Worker subprocess exited with return code (-?\d+)", str(arguments.exc_value))
+        if found is None:
+            self._previous(arguments)
+            return
+        code = int(found[1])
+        reason = "killed (out of memory?)" if code in (137, -9) else f"exit code {code}"
+        self.death = f"a worker process ended early: {reason}"
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def __enter__(self) -> "_Watch":
+        threading.excepthook = self._hook
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        threading.excepthook = self._previous
+
+
+def _last_line(error: BaseException) -> str:
+    """The exception line of the innermost cause in Beam's nested tracebacks, without '[while running ...]'."""
+    lines = [line for line in str(error).splitlines() if re.match(r"^[\w.]*(Error|Exception|Exit)\b", line)]
+    text = lines[0] if lines else (str(error).splitlines() or [type(error).__name__])[-1]
+    return re.sub(r"\s*\[while running .*", "", text)
+
+
+def stop_workers() -> None:
+    """Ends every child process of the driver; part files stay whole, for they appear by rename."""
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        try:
+            child.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(children, timeout=5)
+
+
+def run_job(name: str, build: Callable[[beam.Pipeline], object], execution: Execution) -> None:
+    """Builds and runs one pipeline and waits for it. Raises JobError, or KeyboardInterrupt on Ctrl-C."""
+    with _Watch() as watch:
+        try:
+            pipeline = beam.Pipeline(runner=execution.runner, options=execution.beam_options())
+            build(pipeline)
+            result = pipeline.run()
+            state = result.wait_until_finish()
+        except KeyboardInterrupt:
+            stop_workers()
+            if watch.death:
+                raise JobError(f"stage {name}: {watch.death}; run the same command again to go on") from None
+            raise
+        except (OSError, RuntimeError, ValueError) as error:
+            stop_workers()
+            raise JobError(f"stage {name}: {_last_line(error)}") from error
+    if state is not None and str(state) != "DONE":
+        raise JobError(f"stage {name}: the job ended as {state}; see the runner's log")

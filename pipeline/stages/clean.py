@@ -1,0 +1,181 @@
+"""Stage 1, clean: input files -> documents, audit rows, signatures. Text moves once, file by file.
+
+read -> main text -> repair -> language -> statistics -> judge -> cut lines -> write
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.config import PipelineConfig
+from pipeline.dedup.minhash import signatures
+from pipeline.dedup.normalize import digests, normalise_batch
+from pipeline.dedup.shingles import shingle_sets
+from pipeline.io import filesystem
+from pipeline.io.inputs import InputFile
+from pipeline.io.read import read_batches
+from pipeline.records import with_columns
+from pipeline.stages.parts import MakeParts, PartWriter, ReadTasks, Task, digest_of
+from pipeline.stages.tally import AuditTally
+from pipeline.text.html import main_text
+from pipeline.text.judge import cut_lines, judge
+from pipeline.text.language import identify
+from pipeline.text.repair import repair
+from pipeline.text.statistics import measure
+from schemas.arrow import AUDIT, DOCUMENTS
+
+STAGE = "clean"
+VERSION = 1
+"""Raised when this stage's output changes for the same input and config."""
+
+EXCERPT = 240
+"""Code points of the text that an audit row shows."""
+
+BATCH_BYTES = 8 << 20
+"""Text bytes that close an Arrow batch of documents early."""
+
+
+def signature_schema(permutations: int) -> pa.Schema:
+    """One row per document, in the order of the documents part: all that deduplication needs to know."""
+    return pa.schema(
+        [
+            pa.field("doc_id", pa.string(), nullable=False),
+            pa.field("record", pa.string(), nullable=False),
+            pa.field("priority", pa.uint16(), nullable=False),
+            pa.field("digest", pa.binary(16), nullable=False),
+            pa.field("shingles", pa.uint32(), nullable=False),
+            pa.field("signature", pa.binary(4 * permutations), nullable=False),
+        ]
+    )
+
+
+def documents_path(part: int) -> str:
+    return f"stages/{STAGE}/documents/{part:05d}.arrow"
+
+
+def audit_path(part: int) -> str:
+    return f"stages/{STAGE}/audit/{part:05d}.arrow"
+
+
+def signatures_path(part: int) -> str:
+    return f"stages/{STAGE}/signatures/{part:05d}.arrow"
+
+
+def plan_units(files: list[InputFile], config: PipelineConfig) -> list[Task]:
+    """Groups files, in path order, into units of about `unit_bytes`; one unit makes one part.
+
+    A unit's key holds each file's size and time, so that a changed file is read again.
+    """
+    groups: list[list[InputFile]] = [[]]
+    filled = 0
+    for file in files:
+        if groups[-1] and filled + file.size > config.input.unit_bytes:
+            groups.append([])
+            filled = 0
+        groups[-1].append(file)
+        filled += max(file.size, 0)
+    shared = digest_of(
+        STAGE, VERSION, config.input.model_dump(), config.rules.model_dump(), config.deduplicate.model_dump()
+    )
+    tasks = []
+    for index, group in enumerate(groups):
+        spec = {"part": index, "files": [[f.path, f.relative, f.source, f.size, f.problem] for f in group]}
+        stamps = [None if f.problem else filesystem.stamp(f.path) for f in group]
+        tasks.append(Task(index, spec, digest_of(shared, spec, stamps), sum(max(f.size, 0) for f in group)))
+    return tasks
+
+
+def clean_batch(batch: pa.RecordBatch, config: PipelineConfig) -> pa.RecordBatch:
+    """All that happens to a batch of records, in order. Rows are judged, never removed."""
+    batch = main_text(batch)
+    batch = repair(batch)
+    batch = identify(batch)
+    batch = measure(batch)
+    batch = judge(batch, config.rules)
+    batch = cut_lines(batch, config.rules)
+    return batch
+
+
+def audit_rows(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch's audit rows, before deduplication."""
+    rows = batch.num_rows
+    quarantined = pc.is_valid(batch["quarantine"])
+    text = batch["text"]
+    missing = {
+        "duplicate_of": pa.nulls(rows, pa.string()),
+        "duplicate_record": pa.nulls(rows, pa.string()),
+        "jaccard": pa.nulls(rows, pa.float64()),
+        "chars_out": pc.cast(pc.utf8_length(text), pa.uint64()),
+        "excerpt": pc.if_else(quarantined, None, pc.utf8_slice_codeunits(text, 0, EXCERPT)),
+    }
+    full = with_columns(batch, missing)
+    arrays = [pc.cast(full[field.name], field.type) for field in AUDIT]
+    return pa.RecordBatch.from_arrays(arrays, schema=AUDIT)
+
+
+def signature_rows(documents: pa.RecordBatch, config: PipelineConfig) -> pa.RecordBatch:
+    """Digest of the normalised text and MinHash signature of each document."""
+    wanted = config.deduplicate
+    permutations = wanted.bands * wanted.rows if wanted.near else 0
+    normalised = normalise_batch(documents["text"])
+    sets = shingle_sets(documents["text"], wanted, normalised)
+    values = signatures(sets, permutations) if permutations else np.empty((documents.num_rows, 0), np.uint32)
+    order = {name: place for place, name in enumerate(config.input.priority)}
+    priority = [order.get(source, len(order)) for source in documents["source"].to_pylist()]
+    schema = signature_schema(permutations)
+    columns: list[Any] = [
+        documents["doc_id"],
+        documents["record"],
+        pa.array(priority, pa.uint16()),
+        digests(documents["text"], normalised),
+        pa.array(sets.counts.astype(np.uint32)),
+        pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(4 * permutations), documents.num_rows, [None, pa.py_buffer(np.ascontiguousarray(values))]
+        ),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+@dataclass(frozen=True)
+class CleanUnit:
+    """Makes one part: reads the unit's files and writes documents, audit and signatures side by side."""
+
+    config: PipelineConfig
+
+    def _batches(self, files: list[InputFile]) -> Iterator[pa.RecordBatch]:
+        for file in files:
+            yield from read_batches(file, self.config.input)
+
+    def __call__(self, spec: dict[str, Any], part: PartWriter) -> dict[str, Any]:
+        files = [InputFile(*values) for values in spec["files"]]
+        permutations = (
+            self.config.deduplicate.bands * self.config.deduplicate.rows if self.config.deduplicate.near else 0
+        )
+        tally, text_bytes = AuditTally(), 0
+        with (
+            part.sink(audit_path(part.index), AUDIT, batch_bytes=BATCH_BYTES) as audit,
+            part.sink(documents_path(part.index), DOCUMENTS, batch_bytes=BATCH_BYTES) as documents,
+            part.sink(signatures_path(part.index), signature_schema(permutations)) as signed,
+        ):
+            for raw in self._batches(files):
+                batch = clean_batch(raw, self.config)
+                rows = audit_rows(batch)
+                audit.write(rows)
+                passed = batch.filter(pc.equal(batch["verdict"], "kept")).select(DOCUMENTS.names)
+                if passed.num_rows:
+                    documents.write(passed)
+                    signed.write(signature_rows(passed, self.config))
+                tally.add(rows)
+                text_bytes += pc.sum(pc.binary_length(passed["text"])).as_py() or 0
+        digests = {f.relative: filesystem.digest(f.path) for f in files if f.problem is None}
+        return {**tally.facts(), "documents": documents.rows, "text_bytes": text_bytes, "input_digests": digests}
+
+
+def build(pipeline: beam.Pipeline, output: str, tasks: str, config: PipelineConfig) -> None:
+    """The stage's graph."""
+    pipeline | ReadTasks(tasks) | "Clean" >> MakeParts(output, STAGE, CleanUnit(config))

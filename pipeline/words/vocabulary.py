@@ -1,0 +1,158 @@
+"""The SentencePiece vocabulary: learning one from text, and checking a given one."""
+
+import io
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import sentencepiece
+
+from pipeline.config import VocabularyConfig
+from schemas.vocabulary import CLS, FIRST_ORDINARY, PAD, SEP, SPECIAL_PIECES, UNKNOWN
+
+LINE_CHARACTERS = 4096
+"""Longer lines are cut at a space: SentencePiece leaves out lines above its limit without a word."""
+
+_REQUIRED = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
+
+
+class VocabularyError(ValueError):
+    """A vocabulary that cannot be learnt or used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class TrainedVocabulary:
+    size: int
+    """Pieces of the model, special and byte pieces included."""
+    wanted: int
+    """`vocabulary.size` of the config."""
+    note: str | None
+    """For people: why size < wanted, or None."""
+
+
+def lines(texts: Iterable[str]) -> Iterator[str]:
+    """Non-empty lines of at most LINE_CHARACTERS code points, in order; long ones are cut at their last space."""
+    for text in texts:
+        for line in text.splitlines():
+            start = 0
+            while len(line) - start > LINE_CHARACTERS:
+                cut = line.rfind(" ", start + 1, start + LINE_CHARACTERS + 1)
+                cut = cut if cut > 0 else start + LINE_CHARACTERS
+                yield line[start:cut]
+                start = cut
+            if line[start:].strip():
+                yield line[start:]
+
+
+def train_vocabulary(texts: Iterable[str], target: Path, config: VocabularyConfig) -> TrainedVocabulary:
+    """Learns a SentencePiece model from `texts`, in their order, and writes it to `target`.
+
+    The special pieces of schemas.vocabulary have their fixed ids, then come 256 byte pieces; digits stand alone. The
+    same texts and config give the same bytes: nothing is shuffled or sampled here, and the model stores no path.
+    Raises VocabularyError where there is too little text, or more characters than `config.size` has room for.
+    """
+    model = io.BytesIO()
+    failures: list[BaseException] = []
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=_guarded(lines(texts), failures),
+            model_writer=model,
+            model_type=config.model,
+            vocab_size=config.size,
+            hard_vocab_limit=False,
+            normalization_rule_name=config.normalizer,
+            character_coverage=config.character_coverage,
+            byte_fallback=True,
+            split_digits=True,
+            pad_id=PAD,
+            unk_id=UNKNOWN,
+            bos_id=CLS,
+            eos_id=SEP,
+            pad_piece=SPECIAL_PIECES[PAD],
+            unk_piece=SPECIAL_PIECES[UNKNOWN],
+            bos_piece=SPECIAL_PIECES[CLS],
+            eos_piece=SPECIAL_PIECES[SEP],
+            control_symbols=list(SPECIAL_PIECES[4:]),
+            num_threads=config.threads,
+            input_sentence_size=0,
+            shuffle_input_sentence=False,
+            max_sentence_length=4 * LINE_CHARACTERS + 4,  # bytes: a code point takes 4 at most
+            train_extremely_large_corpus=config.sample_bytes > 1 << 30,  # 64-bit suffix array
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        if failures:
+            raise failures[0] from None
+        raise _explained(error, config) from error
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".partial")
+    partial.write_bytes(model.getvalue())
+    os.replace(partial, target)
+    size = check_vocabulary(target)
+    note = None
+    if size < config.size:
+        note = (
+            f"vocabulary lowered from {config.size} to {size} pieces: the sample holds no more; "
+            "give more text, or set vocabulary.size to this number"
+        )
+    return TrainedVocabulary(size=size, wanted=config.size, note=note)
+
+
+def _guarded(values: Iterator[str], failures: list[BaseException]) -> Iterator[str]:
+    """Keeps what the reading of texts raises: SentencePiece turns it into a RuntimeError with its name alone."""
+    try:
+        yield from values
+    except (Exception, KeyboardInterrupt) as failure:
+        failures.append(failure)
+        raise
+
+
+def _explained(error: RuntimeError, config: VocabularyConfig) -> VocabularyError:
+    text = str(error)
+    if "sentences_.empty()" in text:
+        return VocabularyError(
+            "no text to learn a vocabulary from: no kept document lies in the sample; "
+            "raise vocabulary.sample_bytes, loosen the rules, or give a ready model with --vocabulary"
+        )
+    if found := _REQUIRED.search(text):
+        return VocabularyError(
+            f"vocabulary.size = {config.size} has no room for the characters of the text; "
+            f"set it above {found[1]}, or lower vocabulary.character_coverage (now {config.character_coverage})"
+        )
+    return VocabularyError(f"SentencePiece could not learn a vocabulary of {config.size} pieces: {text}")
+
+
+def load_model(path: str | Path) -> sentencepiece.SentencePieceProcessor:
+    """Raises VocabularyError where the file is no SentencePiece model."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise VocabularyError(f"{path}: cannot be read ({error.strerror}); give a SentencePiece model file") from error
+    try:
+        return sentencepiece.SentencePieceProcessor(model_proto=content)
+    except RuntimeError as error:
+        raise VocabularyError(
+            f"{path}: not a SentencePiece model; give the .model file that its trainer wrote"
+        ) from error
+
+
+def check_vocabulary(path: str | Path) -> int:
+    """Number of pieces. Raises VocabularyError naming the special pieces that are missing, misplaced or plain text."""
+    model = load_model(path)
+    problems = []
+    for wanted, piece in enumerate(SPECIAL_PIECES):
+        at = model.piece_to_id(piece)
+        if at == model.unk_id() and model.id_to_piece(at) != piece:
+            problems.append(f"{piece} is missing (wanted: id {wanted})")
+        elif at != wanted:
+            problems.append(f"{piece} has id {at} (wanted: {wanted})")
+        elif not (model.is_unknown(at) if wanted == UNKNOWN else model.is_control(at)):
+            problems.append(f"{piece} is an ordinary piece that text can produce (wanted: a control piece)")
+    if problems:
+        raise VocabularyError(
+            f"{path}: {'; '.join(problems)}. Train the model with these special pieces as ids 0..{FIRST_ORDINARY - 1} "
+            f"(pad, unk, bos and eos pieces, then control_symbols), or leave --vocabulary out to learn one"
+        )
+    return model.get_piece_size()

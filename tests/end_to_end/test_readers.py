@@ -1,0 +1,65 @@
+"""Any Arrow reader opens the shards."""
+
+import duckdb
+import polars
+import pyarrow as pa
+import pyarrow.dataset
+import pytest
+from datasets import Dataset, concatenate_datasets
+
+from schemas.manifest import read_manifest
+
+pytestmark = pytest.mark.xdist_group("prepared")
+
+
+@pytest.fixture(scope="module")
+def shards(prepared) -> list[str]:
+    return [str(prepared / entry.path) for entry in read_manifest(prepared).under("train")]
+
+
+@pytest.fixture(scope="module")
+def rows(prepared) -> int:
+    return sum(entry.rows for entry in read_manifest(prepared).under("train"))
+
+
+@pytest.fixture(scope="module")
+def tokens(prepared) -> int:
+    return sum(entry.tokens for entry in read_manifest(prepared).under("train"))
+
+
+def test_pyarrow(shards, rows):
+    data = pyarrow.dataset.dataset(shards, format="ipc")
+    assert data.count_rows() == rows
+    first = pa.ipc.open_file(pa.memory_map(shards[0])).get_batch(0)
+    values = first["tokens"].values.to_numpy(zero_copy_only=True)
+    assert values.dtype == "uint16"
+
+
+def test_polars(shards, rows, tokens):
+    frame = polars.concat([polars.read_ipc(shard, memory_map=False) for shard in shards])
+    assert frame.height == rows
+    assert frame["tokens"].list.len().sum() == tokens
+    assert frame["rare"].dtype.inner.to_schema().names() == ["start", "end", "word"]
+
+
+def test_duckdb(shards, rows, tokens):
+    table = pyarrow.dataset.dataset(shards, format="ipc").to_table()
+    assert table.num_rows == rows
+    found = duckdb.sql("select count(*), sum(len(tokens)), max(len(rare)) from table").fetchone()
+    assert found[:2] == (rows, tokens)
+    assert found[2] > 0
+
+
+def test_hugging_face_datasets(shards, rows, tokens):
+    parts = [Dataset(pa.ipc.open_file(pa.memory_map(shard)).read_all()) for shard in shards]
+    data = concatenate_datasets(parts)
+    assert len(data) == rows
+    assert sum(len(row["tokens"]) for row in data) == tokens
+    assert set(data.column_names) == {"doc_id", "tokens", "rare"}
+
+
+def test_hugging_face_datasets_from_file(shards, rows):
+    """`load_dataset("arrow")` reads both kinds of Arrow file."""
+    from datasets import load_dataset
+
+    assert len(load_dataset("arrow", data_files=shards, split="train")) == rows

@@ -1,0 +1,244 @@
+"""Every number of the report against a brute-force count over the rows."""
+
+import math
+import random
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.report import audit
+from pipeline.report.collect import collect
+from pipeline.report.examples import Nearest, Order
+from pipeline.report.model import Example, Report
+from pipeline.report.rules import EXAMPLES
+from schemas.arrow import AUDIT
+from schemas.manifest import Counts, ManifestError, write_manifest
+from schemas.shard import SchemaError
+
+
+@pytest.fixture(scope="module")
+def report(prepared) -> Report:
+    return collect(prepared.path)
+
+
+def test_counts_and_sources(prepared, report: Report) -> None:
+    assert report.counts == prepared.manifest.counts
+    assert report.counts.balanced()
+    for source in report.sources:
+        name = source.name.rstrip("…")
+        rows = [row for row in prepared.rows if row["source"].startswith(name)]
+        tally = Counter(row["verdict"] for row in rows)
+        assert source.counts == Counts(input=len(rows), **tally)
+        assert source.chars_in == sum(row["chars_in"] for row in rows)
+        assert source.chars_kept == sum(row["chars_out"] for row in rows if row["verdict"] == "kept")
+    assert sum(source.counts.input for source in report.sources) == len(prepared.rows)
+
+
+def test_rules_against_brute_force(prepared, report: Report) -> None:
+    rules = {rule.name: rule for rule in report.rules}
+    for name, side in (("words", "below"), ("symbols", "above"), ("calm", "above")):
+        scores = [s | row for row in prepared.rows for s in row["scores"] if s["rule"] == name]
+        failing = [s for s in scores if (s["score"] < s["limit"] if side == "below" else s["score"] > s["limit"])]
+        assert rules[name].scored == len(scores)
+        assert rules[name].fails == side
+        assert rules[name].failing == len(failing)
+        assert rules[name].decided == sum(r["verdict"] == "filtered" and r["rule"] == name for r in prepared.rows)
+        assert rules[name].decides
+    assert [rule.decided for rule in report.rules] == sorted((rule.decided for rule in report.rules), reverse=True)
+
+
+def _nearest(prepared, rule: str, wanted) -> list[tuple[float, str, str]]:
+    found: dict[str, tuple[float, str, str]] = {}
+    for row in prepared.rows:
+        for score in row["scores"]:
+            if score["rule"] == rule and wanted(row, score):
+                key = (abs(score["score"] - score["limit"]), row["doc_id"], row["record"])
+                found[row["doc_id"]] = min(found.get(row["doc_id"], key), key)
+    return sorted(found.values())[:EXAMPLES]
+
+
+def test_examples_are_those_nearest_the_limit(prepared, report: Report) -> None:
+    def keys(examples: tuple[Example, ...]) -> list[tuple[float, str, str]]:
+        return [(abs(e.score - e.limit), e.doc_id, e.record) for e in examples]
+
+    rules = {rule.name: rule for rule in report.rules}
+    for name, passes in (("words", lambda s: s["score"] >= 50), ("symbols", lambda s: s["score"] <= 0.1)):
+        dropped = _nearest(
+            prepared, name, lambda row, _, name=name: (row["verdict"], row["rule"]) == ("filtered", name)
+        )
+        kept = _nearest(prepared, name, lambda row, s, passes=passes: row["verdict"] == "kept" and passes(s))
+        assert keys(rules[name].dropped) == dropped
+        assert keys(rules[name].kept) == kept
+        assert len(dropped) == len(kept) == EXAMPLES
+    assert rules["calm"].dropped == rules["calm"].kept == ()
+
+
+def test_duplicates_against_brute_force(prepared, report: Report) -> None:
+    copies = [row for row in prepared.rows if row["verdict"] == "duplicate"]
+    near = [row for row in copies if row["rule"] == "near"]
+    assert (report.duplicates.exact, report.duplicates.near) == (len(copies) - len(near), len(near))
+    edges = report.duplicates.jaccard.edges
+    for number, (low, high) in enumerate(pairwise(edges)):
+        last = number == len(edges) - 2
+        inside = sum(low <= row["jaccard"] < high or (last and row["jaccard"] == high) for row in near)
+        assert report.duplicates.jaccard.counts[number] == inside
+    sizes = Counter(row["duplicate_of"] for row in copies)
+    expected = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[: len(report.duplicates.groups)]
+    assert [(group.doc_id, group.removed) for group in report.duplicates.groups] == expected
+    kept = {row["doc_id"]: row for row in prepared.rows if row["verdict"] == "kept"}
+    assert all(group.record == kept[group.doc_id]["record"] for group in report.duplicates.groups)
+    assert {pair.kind for pair in report.duplicates.pairs} == {"exact", "near"}
+    for pair in report.duplicates.pairs:
+        row = next(row for row in copies if row["record"] == pair.removed.record)
+        assert (pair.kept.doc_id, pair.jaccard) == (row["duplicate_of"], row["jaccard"])
+        assert pair.kept.record == row["duplicate_record"]
+        assert pair.kept.excerpt == kept[pair.kept.doc_id]["excerpt"][:240]
+    shown = [pair.jaccard for pair in report.duplicates.pairs if pair.kind == "near"]
+    assert shown == sorted(shown)
+    assert shown[0] == min(row["jaccard"] for row in near)
+
+
+def test_languages_lengths_and_repairs(prepared, report: Report) -> None:
+    told = [row for row in prepared.rows if row["verdict"] != "quarantined"]
+    for item in report.languages:
+        rows = [row for row in told if row["language"] == item.name]
+        kept = sum(row["verdict"] == "kept" for row in rows)
+        assert (item.kept, item.dropped) == (kept, len(rows) - kept)
+    assert sum(item.kept + item.dropped for item in report.languages) == len(told)
+
+    lengths = report.lengths
+    assert lengths.empty == sum(row["chars_out"] == 0 for row in prepared.rows)
+    for number, (low, high) in enumerate(pairwise(lengths.edges)):
+        inside = [row for row in told if low <= row["chars_out"] < high]
+        kept = sum(row["verdict"] == "kept" for row in inside)
+        assert (lengths.kept[number], lengths.dropped[number]) == (kept, len(inside) - kept)
+    assert sum(lengths.kept) == report.counts.kept
+
+    repairs = Counter(name for row in prepared.rows for name in row["repairs"])
+    assert {item.name: item.count for item in report.repairs} == dict(repairs)
+
+
+def test_quarantine(prepared, report: Report) -> None:
+    rows = [row for row in prepared.rows if row["verdict"] == "quarantined"]
+    assert {item.name: item.count for item in report.quarantine} == dict(Counter(row["rule"] for row in rows))
+    for reason in report.quarantine:
+        expected = sorted({row["doc_id"] for row in rows if row["rule"] == reason.name})[: len(reason.examples)]
+        assert [item.doc_id for item in reason.examples] == expected
+
+
+def test_tokens_words_and_rare_words(report: Report) -> None:
+    tokens = report.tokens
+    assert (tokens.train, tokens.valid, tokens.train_documents, tokens.valid_documents) == (50_000, 120, 1400, 4)
+    assert tokens.characters_per_token == report.chars_kept / 50_120
+    bytes_at = range(6, 6 + 256)  # SentencePiece puts the byte pieces after the special ones
+    total = sum(i % 5 for i in range(tokens.vocabulary_size))
+    assert math.isclose(tokens.byte_fallback_share, sum(i % 5 for i in bytes_at) / total)
+    assert tokens.unused_pieces == sum(i % 5 == 0 for i in range(6 + 256, tokens.vocabulary_size))
+
+    counts = [5000 // (i + 1) for i in range(1500)]
+    assert (report.words.distinct, report.words.total) == (1500, sum(counts))
+    assert [word.count for word in report.words.frequent] == counts[:40]
+    assert all(counts[rank - 1] == count for rank, count in report.words.zipf)
+    assert len({rank for rank, _ in report.words.zipf}) == len(report.words.zipf) > 20
+
+    assert (report.rare.words, report.rare.occurrences) == (90, sum(range(1, 91)))
+    assert len(report.rare.examples) == 20
+    assert report.rare.examples[-1].word == "rare89"
+    for word in report.rare.examples:
+        assert len(word.windows) == 2
+        assert (
+            "".join((word.windows[0].left, word.windows[0].word)).strip() in "The whale swam far under the cold water."
+        )
+
+
+def test_the_page_does_not_depend_on_how_rows_lie_in_files(
+    prepared, report: Report, tmp_path: Path, prepare_directory
+) -> None:
+    rows = list(prepared.rows)
+    random.Random(3).shuffle(rows)
+    again = collect(prepare_directory(tmp_path, rows, 7).path)
+    same = {"provenance", "performance"}
+    assert again.model_dump(exclude=same) == report.model_dump(exclude=same)
+
+
+def test_tables_cut_the_audit_without_loss(prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "GROUPED_BATCHES", 1)
+    files = prepared.manifest.under("audit")
+    tables = list(audit.tables(prepared.path, files, ("record", "verdict")))
+    assert len(tables) == 3  # 870 rows in each file: one batch
+    assert tables[0].column_names == ["record", "verdict"]
+    assert [r for t in tables for r in t["record"].to_pylist()] == [row["record"] for row in prepared.rows]
+
+
+def test_alarms(prepared, report: Report) -> None:
+    titles = "\n".join(f"{alarm.level}: {alarm.title}" for alarm in report.alarms)
+    assert "Source mail lost" in titles
+    assert "alarm: 6.5 % of the records are quarantined" in titles
+    assert "warning: Validation is nearly empty" in titles
+    assert "byte fallback" in titles
+    assert [alarm.detail for alarm in report.alarms if alarm.title == "1 rule decided against no record"] == ["calm."]
+    assert "does not match" not in titles
+
+
+def test_an_audit_that_contradicts_the_manifest_is_an_alarm(prepared, tmp_path: Path, prepare_directory) -> None:
+    made = prepare_directory(tmp_path, prepared.rows[:50], 1)
+    counts = made.manifest.counts
+    wrong = counts.model_copy(update={"kept": counts.kept + 1, "input": counts.input + 1})
+    write_manifest(tmp_path, made.manifest.model_copy(update={"counts": wrong}))
+    first = collect(tmp_path).alarms[0]
+    assert (first.level, first.title) == ("alarm", "The audit does not match the manifest")
+    assert f"kept {counts.kept} against {counts.kept + 1}" in first.detail
+
+
+def test_run_measurements_may_be_partial_or_damaged(
+    prepared, report: Report, tmp_path: Path, prepare_directory
+) -> None:
+    assert report.performance is not None
+    assert report.performance.stages[0].mb_per_s == 2.0
+    assert report.performance.stages[1].mb_per_s is None
+    made = prepare_directory(tmp_path, prepared.rows[:50], 1)
+    assert collect(made.path).performance is None
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report/run.json").write_bytes(b'{"workers": ')
+    damaged = collect(made.path)
+    assert damaged.performance is None
+    assert damaged.alarms[-1].title == "The run's measurements cannot be read"
+
+
+def test_an_empty_corpus_has_a_report(tmp_path: Path, prepare_directory) -> None:
+    report = collect(prepare_directory(tmp_path, [], 1).path)
+    assert report.counts == Counts()
+    assert report.rules == report.sources == report.languages == ()
+    assert "Nothing was kept" in {alarm.title for alarm in report.alarms}
+
+
+def test_unfinished_or_damaged_directories_speak(prepared, tmp_path: Path, prepare_directory) -> None:
+    with pytest.raises(ManifestError, match=r"no manifest\.json here"):
+        collect(tmp_path)
+    made = prepare_directory(tmp_path, prepared.rows[:50], 1)
+    shard = tmp_path / "audit/audit-00000-of-00001.arrow"
+    shard.write_bytes(shard.read_bytes()[:-20])
+    with pytest.raises(SchemaError, match="audit-00000-of-00001"):
+        collect(made.path)
+    config = made.manifest.config | {"surprise": 1}
+    write_manifest(tmp_path, made.manifest.model_copy(update={"config": config}))
+    with pytest.raises(ManifestError, match=r"config\.surprise"):
+        collect(tmp_path)
+
+
+def test_nearest_takes_one_record_of_each_document() -> None:
+    rows = [("b", "r2"), ("a", "r9"), ("a", "r1"), ("c", "r0"), ("a", "r3")]
+    filled = dict.fromkeys(AUDIT.names) | {"source": "s", "verdict": "kept", "scores": [], "repairs": []}
+    filled |= {"chars_in": 1, "chars_out": 1}
+    table = pa.Table.from_pylist([filled | {"doc_id": d, "record": r} for d, r in rows], schema=AUDIT)
+    order = Order(table)
+    picked = order.nearest(np.arange(5), np.array([1.0, 0, 0, 0, 0]), 2)
+    assert [rows[i] for i in picked] == [("a", "r1"), ("c", "r0")]
+    best = Nearest(2)
+    for row in range(5):
+        best.offer(table, row, 0.0, lambda row=row: rows[row])
+    assert best.values() == (("a", "r1"), ("b", "r2"))

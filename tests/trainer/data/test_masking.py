@@ -1,0 +1,167 @@
+"""Masks against a plain reference: Python integers, one position at a time, written from the docstrings alone."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.vocabulary import FIRST_ORDINARY, MASK
+from trainer.data.kernels import draw, mask
+from trainer.data.masking import Masking, window_key
+
+WORD = (1 << 64) - 1
+ONE = 1 << 32
+
+
+def split_mix(state, count):
+    """The first `count` outputs of SplitMix64, as published."""
+    out = []
+    for _ in range(count):
+        state = (state + 0x9E3779B97F4A7C15) & WORD
+        z = state
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & WORD
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & WORD
+        out.append(z ^ (z >> 31))
+    return out
+
+
+def reference_key(*address):
+    state = 0
+    for part in address:
+        # One SplitMix64 step, whose increment is multiplied by the part of the address.
+        (state,) = split_mix(((state + part) * 0x9E3779B97F4A7C15) & WORD, 1)
+    return state
+
+
+def reference_masks(rows, first_row, seed, epoch, window, masking, vocabulary_size):
+    """(rows after masking, [(flat position, original id)])."""
+    rate = round(masking.rate * ONE)
+    mask_below = round(masking.mask_share * ONE)
+    random_below = round((masking.mask_share + masking.random_share) * ONE)
+    rows = [list(row) for row in rows]
+    targets = []
+    for r, row in enumerate(rows):
+        key = split_mix(reference_key(3, seed, epoch, window), first_row + r + 1)[-1]
+        draws = split_mix(key, 2 * len(row) + 1)
+        candidates = [p for p, piece in enumerate(row) if piece >= FIRST_ORDINARY]
+        wanted = (rate * len(candidates) + (draws[0] >> 32)) // ONE
+        left = len(candidates)
+        for p in candidates:
+            if (draws[2 * p + 1] >> 32) * left // ONE < wanted:
+                wanted -= 1
+                targets.append((r * len(row) + p, row[p]))
+                treatment, choice = draws[2 * p + 2] >> 32, draws[2 * p + 2] % ONE
+                if treatment < mask_below:
+                    row[p] = MASK
+                elif treatment < random_below:
+                    row[p] = FIRST_ORDINARY + choice * (vocabulary_size - FIRST_ORDINARY) // ONE
+            left -= 1
+        assert wanted == 0
+    return rows, targets
+
+
+def masked(rows, first_row, seed, epoch, window, masking, vocabulary_size):
+    rows = np.array(rows, dtype=np.int64)
+    index, target = np.empty(rows.size, dtype=np.int64), np.empty(rows.size, dtype=np.int64)
+    shares = [np.uint64(t) for t in masking.thresholds()]
+    m = mask(rows, np.uint64(window_key(seed, epoch, window)), first_row, *shares, vocabulary_size, 0, index, target, 0)
+    return rows, index[:m], target[:m]
+
+
+def test_draws_are_those_of_splitmix64():
+    # The published test vector of SplitMix64 for seed 1234567.
+    vector = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
+    assert split_mix(1234567, 5) == vector
+    assert [int(draw(np.uint64(1234567), np.uint64(k))) for k in range(5)] == vector
+
+
+SHARES = st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)).map(
+    lambda t: Masking(t[0], t[1], t[2] * (1 - t[1]))
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    rows=st.integers(1, 30).flatmap(
+        lambda n: st.lists(st.lists(st.integers(0, 99), min_size=n, max_size=n), min_size=1, max_size=4)
+    ),
+    first_row=st.integers(0, 5),
+    seed=st.integers(0, (1 << 63) - 1),
+    epoch=st.integers(0, 1000),
+    window=st.integers(0, 1000),
+    masking=SHARES,
+)
+def test_equal_to_the_reference(rows, first_row, seed, epoch, window, masking):
+    expected_rows, expected = reference_masks(rows, first_row, seed, epoch, window, masking, 100)
+    found, index, target = masked(rows, first_row, seed, epoch, window, masking, 100)
+    assert found.tolist() == expected_rows
+    assert list(zip(index.tolist(), target.tolist(), strict=True)) == expected
+
+
+def test_shares_are_what_was_asked_for():
+    rows = np.full((2000, 50), 77)
+    found, index, target = masked(rows, 0, 5, 0, 0, Masking(0.15, 0.8, 0.1), 10_000)
+    assert (target == 77).all()
+    per_row = np.bincount(index // 50, minlength=2000)
+    # 7.5 pieces a row: half of the rows have 7, half 8, none another number.
+    assert set(per_row.tolist()) == {7, 8}
+    assert abs(per_row.mean() - 7.5) < 0.05
+    after = found.ravel()[index]
+    assert abs((after == MASK).mean() - 0.8) < 0.015
+    assert abs((after == 77).mean() - 0.1) < 0.012
+    random = after[(after != MASK) & (after != 77)]
+    assert random.min() >= FIRST_ORDINARY
+    assert random.max() < 10_000
+    assert abs(random.mean() - 5000) < 300
+    # Every position is as likely as any other: 300 of 2,000 rows, standard deviation 16.
+    assert abs(np.bincount(index % 50, minlength=50) - 300).max() < 5 * 16
+    untouched = np.ones(rows.size, dtype=bool)
+    untouched[index] = False
+    assert (found.ravel()[untouched] == 77).all()
+
+
+def test_neighbouring_positions_are_chosen_independently():
+    _, index, _ = masked(np.full((4000, 50), 77), 0, 5, 0, 0, Masking(0.2), 100)
+    chosen = np.zeros((4000, 50))
+    chosen.ravel()[index] = 1
+    both = (chosen[:, 1:] * chosen[:, :-1]).mean()
+    # Ten of 50 without replacement: 10/50 * 9/49.
+    assert abs(both - 10 / 50 * 9 / 49) < 0.002
+
+
+@pytest.mark.parametrize(("masking", "wanted"), [(Masking(1.0, 1.0, 0.0), {MASK}), (Masking(1.0, 0.0, 0.0), {50})])
+def test_all_mask_and_all_kept(masking, wanted):
+    found, index, _ = masked([[2, *[50] * 20, 3, 0, 0]], 0, 1, 1, 1, masking, 100)
+    assert index.tolist() == list(range(1, 21))
+    assert set(found[0, 1:21].tolist()) == wanted
+    assert found[0, [0, 21, 22, 23]].tolist() == [2, 3, 0, 0]
+
+
+def test_rate_zero_predicts_nothing():
+    _, index, _ = masked(np.full((100, 20), 50), 0, 1, 1, 1, Masking(0.0), 100)
+    assert len(index) == 0
+
+
+def test_rows_windows_epochs_and_seeds_have_their_own_masks():
+    rows = np.full((2, 400), 50)
+    places = [
+        masked(rows, 0, 1, 1, 1, Masking(), 100)[1],
+        masked(rows, 2, 1, 1, 1, Masking(), 100)[1],
+        masked(rows, 0, 2, 1, 1, Masking(), 100)[1],
+        masked(rows, 0, 1, 2, 1, Masking(), 100)[1],
+        masked(rows, 0, 1, 1, 2, Masking(), 100)[1],
+    ]
+    for k, a in enumerate(places):
+        for b in places[:k]:
+            # 120 of 800 each: two independent choices share 18, standard deviation 3.6.
+            assert len(np.intersect1d(a, b)) < 40
+    first, second = places[0][places[0] < 400], places[0][places[0] >= 400] - 400
+    assert first.tolist() != second.tolist()
+
+
+@pytest.mark.parametrize(
+    "shares", [{"rate": 1.1}, {"rate": -0.1}, {"mask_share": 2.0}, {"random_share": -1}, {"random_share": 0.3}]
+)
+def test_impossible_shares_are_refused(shares):
+    with pytest.raises(ValueError, match=r"masking\."):
+        Masking(**shares)

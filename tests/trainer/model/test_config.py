@@ -1,0 +1,55 @@
+"""Model configs: defaults, errors that name the key, presets."""
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from trainer.model.config import ModelConfig
+from trainer.model.encoder import Encoder
+from trainer.model.presets import PRESETS
+
+
+def config(**changes):
+    return ModelConfig.model_validate({"vocabulary_size": 100, **PRESETS["tiny"], **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"widht": 128}, "widht"),
+        ({"heads": 3}, r"width \(128\) must be a multiple of heads \(3\)"),
+        ({"positions": "rotary"}, "positions"),
+        ({"norm": "none"}, "norm"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"layers": 0}, "layers"),
+        ({"init_std": 0}, "init_std"),
+        ({"vocabulary_size": 6}, "vocabulary_size"),
+        ({"max_length": 1}, "max_length"),
+    ],
+)
+def test_errors_name_the_key(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        config(**changes)
+
+
+def test_frozen_and_round_trip():
+    made = config(positions="absolute", init_std=0.06)
+    with pytest.raises(ValidationError):
+        made.layers = 2
+    assert ModelConfig.model_validate_json(made.model_dump_json()) == made
+
+
+def test_initial_deviation_keeps_the_variance_of_bert():
+    assert config(width=768, heads=12).std == pytest.approx(0.02)
+    for width in (64, 128, 256):
+        assert config(width=width).std ** 2 * width == pytest.approx(0.02**2 * 768)
+    assert config(init_std=0.06).std == 0.06
+
+
+def test_presets_are_valid_and_grow():
+    with torch.device("meta"):
+        encoders = [Encoder(config(**PRESETS[name])) for name in ("tiny", "small", "base")]
+    sizes = [sum(p.numel() for p in encoder.parameters()) for encoder in encoders]
+    assert list(PRESETS) == ["tiny", "small", "base"]
+    assert sizes == sorted(sizes)
+    assert sizes[2] > 85e6, "BERT-base has 85 M weights outside its embeddings"

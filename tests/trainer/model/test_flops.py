@@ -1,0 +1,49 @@
+"""The FLOPs formula against a count by hand and against torch's counter."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainer.model.config import ModelConfig
+from trainer.model.flops import flops_per_token
+from trainer.tasks.masked_lm import MaskedLM
+
+
+def test_count_by_hand():
+    config = ModelConfig(
+        vocabulary_size=1000, layers=2, width=8, heads=2, feed_forward=16, max_length=10, positions="absolute"
+    )
+    layer = (
+        2 * 8 * 24  # query, key, value
+        + 2 * 8 * 8  # out
+        + 2 * 8 * 16 + 2 * 16 * 8  # feed-forward
+        + 2 * 10 * 8  # scores against 10 keys
+        + 2 * 10 * 8  # sum of 10 values
+    )  # fmt: skip
+    head = 2 * 8 * 8 + 2 * 8 * 1000
+    assert layer == 1344
+    assert flops_per_token(config, 10, 0.25) == 3 * (2 * layer + 0.25 * head)
+    tupe = config.model_copy(update={"positions": "tupe-a"})
+    assert flops_per_token(tupe, 10, 0.25) - flops_per_token(config, 10, 0.25) == 3 * 2 * 10 * 8
+
+
+@pytest.mark.parametrize("positions", ["absolute", "tupe-a"])
+def test_equals_torch_counter(pack, positions):
+    """On the written-out path, with a head width whose features need no filling but the one that unties [CLS]."""
+    B, T, L = 3, 20, 20
+    config = ModelConfig(
+        vocabulary_size=40, layers=3, width=32, heads=2, feed_forward=48, max_length=L, positions=positions,
+        attention="mask",
+    )  # fmt: skip
+    model = MaskedLM(config)
+    tokens, segments, places = pack([[20], [12, 8], [5, 6]], T)
+    index = torch.arange(0, B * T, 4)
+    with FlopCounterMode(display=False) as counter:
+        model.logits(tokens, segments, places, index).sum().backward()
+    counted = counter.get_total_flops()
+    expected = flops_per_token(config, T, len(index) / (B * T)) * B * T
+    if positions == "tupe-a":
+        table = 3 * 2 * (2 * L * 32 * 32)
+        extra = 3 * B * T * 2 * T * (model.encoder.positions.features - 16) * 2
+        counted -= table + extra
+    assert counted == pytest.approx(expected, rel=1e-12)

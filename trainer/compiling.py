@@ -1,0 +1,31 @@
+"""torch.compile where it works; the plain model, and one line saying why, where it does not."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from trainer.checkpoint import random_state, restore_random_state
+from trainer.data.batch import Batch
+from trainer.precision import Precision, autocast
+from trainer.tasks.masked_lm import MaskedLM
+
+
+def compile_or_eager(
+    model: MaskedLM, batch: Batch, device: torch.device, precision: Precision, note: Callable[[str], None]
+) -> Callable[[Batch], Any]:
+    """The compiled forward pass, tried forward and backward on `batch`. Leaves gradients and random state untouched."""
+    # A finished run may stop early or resume; the trial must not move the generators that dropout draws from.
+    random = random_state(device)
+    compiled: Any = torch.compile(model, dynamic=True)
+    try:
+        with autocast(device, precision):
+            output = compiled(batch)
+        output.loss.backward()
+        return compiled
+    except Exception as error:  # any of torch's compilers, or the C++ toolchain they call
+        note(f"torch.compile does not work here ({str(error).strip().splitlines()[0][:200]}); training without it")
+        return model
+    finally:
+        model.zero_grad(set_to_none=True)
+        restore_random_state(random, device)

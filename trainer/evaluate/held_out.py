@@ -1,0 +1,130 @@
+"""Held-out masked-LM loss, beside what a model that knows word frequencies alone would reach."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+import schemas.arrow
+from schemas.manifest import file_digest
+from schemas.shard import SchemaError, open_shard
+from schemas.vocabulary import FIRST_ORDINARY
+from trainer.config import build_config
+from trainer.data.batch import Batch
+from trainer.data.shards import Corpus, CorpusError
+from trainer.data.stream import held_out
+from trainer.precision import Precision, autocast
+from trainer.run import RunDirectory, load_model
+from trainer.tasks.masked_lm import MaskedLM
+
+DOCUMENTS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """All losses and entropies in nats a token."""
+
+    held_out_loss: float
+    """Mean masked-LM loss over the targets of the held-out rows, on masks that never change."""
+    unigram_entropy: float
+    """Empirical entropy of the ordinary pieces of the whole validation split, under their own distribution:
+    -sum p ln p. The best any model can do that knows nothing but held-out frequencies."""
+    unigram_cross_entropy: float
+    """Mean of -ln q over the same targets as the loss; q from `frequency/tokens.arrow`, counts plus one."""
+    targets: int
+    rows: int
+
+
+def token_counts(directory: str | Path, vocabulary_size: int) -> NDArray[np.int64]:
+    """Occurrences of every id in the kept documents, shape (vocabulary_size,). Raises CorpusError."""
+    path = Path(directory) / "frequency" / "tokens.arrow"
+    try:
+        table = open_shard(path, schemas.arrow.TOKEN_FREQUENCY).read_all()
+    except (SchemaError, pa.ArrowInvalid) as error:
+        raise CorpusError(f"{error}; run `siliang-pipeline prepare` again") from error
+    ids = table.column("token_id").to_numpy()
+    if len(ids) != vocabulary_size or not np.array_equal(ids, np.arange(vocabulary_size)):
+        raise CorpusError(f"{path}: {len(ids):,} ids, expected each of {vocabulary_size:,} once, in order")
+    return table.column("count").to_numpy().astype(np.int64)
+
+
+def unigram_logs(counts: NDArray[np.int64]) -> torch.Tensor:
+    """ln q of every id, fp32 [V], counts plus one so that no id is impossible."""
+    smoothed = counts.astype(np.float64) + 1
+    return torch.from_numpy(np.log(smoothed / smoothed.sum())).float()
+
+
+def unigram_entropy(corpus: Corpus) -> float:
+    """Empirical entropy, nats, of the ordinary pieces of all documents of the split."""
+    counts = np.zeros(corpus.vocabulary_size, dtype=np.int64)
+    for first in range(0, corpus.documents, DOCUMENTS_AT_ONCE):
+        last = min(first + DOCUMENTS_AT_ONCE, corpus.documents)
+        tokens = np.concatenate([corpus.tokens(i) for i in range(first, last)])
+        counts += np.bincount(tokens, minlength=len(counts))
+    ordinary = counts[FIRST_ORDINARY:].astype(np.float64)
+    shares = ordinary[ordinary > 0] / ordinary.sum()
+    return float(-(shares * np.log(shares)).sum()) + 0.0
+
+
+def unigram_cross_entropy(batches: Iterable[Batch], counts: NDArray[np.int64]) -> float:
+    """Mean of -ln q over the batches' targets, nats."""
+    logs = unigram_logs(counts).double()
+    total, targets = 0.0, 0
+    for batch in batches:
+        total -= float(logs[batch.target_M.cpu()].sum())
+        targets += len(batch.target_M)
+    return total / max(targets, 1)
+
+
+@torch.no_grad()
+def held_out_loss(
+    model: MaskedLM, batches: Iterable[Batch], device: torch.device, precision: Precision
+) -> tuple[float, int, int]:
+    """(mean loss in nats over all targets, targets, rows); the model is left in the mode it was in."""
+    training = model.training
+    model.eval()
+    total, targets, rows = 0.0, 0, 0
+    try:
+        for batch in batches:
+            rows += len(batch.tokens_BT)
+            if len(batch.target_M) == 0:
+                continue
+            with autocast(device, precision):
+                output = model(batch.to(device))
+            total += float(output.loss) * output.targets
+            targets += output.targets
+    finally:
+        model.train(training)
+    if targets == 0:
+        raise CorpusError("the held-out rows hold no target; raise evaluate.rows or data.mask_rate")
+    return total / targets, targets, rows
+
+
+def evaluate_run(run: str | Path, shards: str | Path | None = None) -> HeldOut:
+    """Held-out loss of a run's model, in fp32, on as many rows and on the same masks as in training.
+
+    Raises RunError, CheckpointError, ManifestError, CorpusError; CorpusError too where the shards have another
+    vocabulary than the run.
+    """
+    directory = RunDirectory(run)
+    model = load_model(run)
+    config = build_config(directory.config)
+    shards = Path(shards) if shards is not None else directory.shards()
+    corpus = Corpus(shards, "valid")
+    vocabulary = shards / "vocabulary" / "siliang.model"
+    if not vocabulary.is_file() or file_digest(vocabulary) != file_digest(directory.vocabulary):
+        raise CorpusError(f"{shards}: has another vocabulary than {run}; the losses would not compare")
+    data = config.data
+    batches = list(held_out(corpus, data.sequence_length, data.batch_rows, data.masking(), config.evaluate.rows))
+    loss, targets, rows = held_out_loss(model, batches, torch.device("cpu"), "fp32")
+    return HeldOut(
+        held_out_loss=loss,
+        unigram_entropy=unigram_entropy(corpus),
+        unigram_cross_entropy=unigram_cross_entropy(batches, token_counts(shards, corpus.vocabulary_size)),
+        targets=targets,
+        rows=rows,
+    )

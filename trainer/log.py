@@ -1,0 +1,54 @@
+"""The log of a run: RUN/log.jsonl and RUN/tensorboard, the same numbers in both."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Records of log.jsonl. A last line cut short by a kill is left out."""
+    records = []
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+    return records
+
+
+class RunLog:
+    """Writes records {"kind": ..., "step": ..., numbers...}; each number is also the scalar '<kind>/<name>'.
+
+    A resumed run drops what was logged after its checkpoint, so that every step stands there once.
+    """
+
+    def __init__(self, run: Path, step: int = 0, resumed: bool = False) -> None:
+        if not resumed:
+            shutil.rmtree(run / "tensorboard", ignore_errors=True)
+        path = run / "log.jsonl"
+        kept = [record for record in read_log(path) if record["step"] <= step] if resumed else []
+        temporary = path.with_name(".log.jsonl.tmp")
+        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+        os.replace(temporary, path)
+        self._lines = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1 if resumed else None)
+
+    def write(self, kind: str, step: int, **numbers: float | int) -> None:
+        self._lines.write(json.dumps({"kind": kind, "step": step, **numbers}, allow_nan=False) + "\n")
+        for name, value in numbers.items():
+            self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def close(self) -> None:
+        self._lines.close()
+        self._board.close()
+
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

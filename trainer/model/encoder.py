@@ -1,0 +1,126 @@
+"""The encoder: token ids to one hidden state per token.
+
+Shape suffixes: B rows, T tokens of a row, D width.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from schemas.vocabulary import PAD
+from trainer.model.attention import AttentionPlan, SelfAttention, choose_attention, plan_attention
+from trainer.model.config import NORM_EPSILON, ModelConfig
+from trainer.model.positions import AbsolutePositions, TupeAbsolutePositions
+from trainer.model.reference import reference_plan
+
+
+def initialise(module: nn.Module, std: float) -> None:
+    """Linear and Embedding weights N(0, std), biases 0, norms 1 and 0, the padding row 0 (BERT)."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            nn.init.normal_(part.weight, std=std)
+        if isinstance(part, nn.Linear):
+            nn.init.zeros_(part.bias)
+        if isinstance(part, nn.Embedding) and part.padding_idx is not None:
+            nn.init.zeros_(part.weight[part.padding_idx])
+        if isinstance(part, nn.LayerNorm):
+            part.reset_parameters()
+
+
+class FeedForward(nn.Module):
+    """d -> feed_forward -> GELU (exact) -> d, on each token alone."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.up = nn.Linear(config.width, config.feed_forward)
+        self.down = nn.Linear(config.feed_forward, config.width)
+
+    def forward(self, h_BTD: Tensor) -> Tensor:
+        return self.down(F.gelu(self.up(h_BTD)))
+
+
+class Layer(nn.Module):
+    """Attention, then feed-forward, each with its residual and layer norm."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.norm_first = config.norm == "pre"
+        self.attention = SelfAttention(config)
+        self.attention_norm = nn.LayerNorm(config.width, eps=NORM_EPSILON)
+        self.feed_forward = FeedForward(config)
+        self.feed_forward_norm = nn.LayerNorm(config.width, eps=NORM_EPSILON)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, h_BTD: Tensor, plan: AttentionPlan) -> Tensor:
+        if self.norm_first:
+            h_BTD = h_BTD + self.dropout(self.attention(self.attention_norm(h_BTD), plan))
+            return h_BTD + self.dropout(self.feed_forward(self.feed_forward_norm(h_BTD)))
+        h_BTD = self.attention_norm(h_BTD + self.dropout(self.attention(h_BTD, plan)))
+        return self.feed_forward_norm(h_BTD + self.dropout(self.feed_forward(h_BTD)))
+
+
+class Encoder(nn.Module):
+    """A bidirectional Transformer encoder over packed or padded rows."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocabulary_size, config.width, padding_idx=PAD)
+        self.positions: AbsolutePositions | TupeAbsolutePositions
+        self.positions = TupeAbsolutePositions(config) if config.positions == "tupe-a" else AbsolutePositions(config)
+        self.embedding_norm = nn.LayerNorm(config.width, eps=NORM_EPSILON) if config.embedding_norm else nn.Identity()
+        self.dropout = nn.Dropout(config.dropout)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.final_norm = nn.LayerNorm(config.width, eps=NORM_EPSILON) if config.norm == "pre" else nn.Identity()
+        initialise(self, config.std)
+
+    def forward(self, tokens_BT: Tensor, segments_BT: Tensor, positions_BT: Tensor) -> Tensor:
+        """h_BTD, the last layer's states.
+
+        Args:
+            tokens_BT: int64 piece ids.
+            segments_BT: int64; 0 is padding, 1, 2, ... the document inside the row. Documents never see one another.
+            positions_BT: int64; 0 at the [CLS] of each document, then 1, 2, ...; below `max_length`, padding included.
+
+        Raises:
+            ValueError: a position or token is out of range (checked on CPU, uncompiled).
+        """
+        if tokens_BT.device.type == "cpu" and not torch.compiler.is_compiling():
+            _check_range("position", positions_BT, self.config.max_length, "max_length")
+            _check_range("token id", tokens_BT, self.config.vocabulary_size, "vocabulary_size")
+        return self.encode(self.embed(tokens_BT, positions_BT), segments_BT, positions_BT)
+
+    def embed(self, tokens_BT: Tensor, positions_BT: Tensor) -> Tensor:
+        """Input of the first layer. TUPE-A puts no position into it."""
+        h_BTD = self.token_embedding(tokens_BT)
+        if isinstance(self.positions, AbsolutePositions):
+            h_BTD = h_BTD + self.positions(positions_BT)
+        return self.dropout(self.embedding_norm(h_BTD))
+
+    def encode(self, h_BTD: Tensor, segments_BT: Tensor, positions_BT: Tensor) -> Tensor:
+        """All layers and, under Pre-LN, the final norm."""
+        plan = self.plan(segments_BT, positions_BT, h_BTD.dtype)
+        for layer in self.layers:
+            h_BTD = layer(h_BTD, plan)
+        return self.final_norm(h_BTD)
+
+    def plan(self, segments_BT: Tensor, positions_BT: Tensor, dtype: torch.dtype) -> AttentionPlan:
+        """What the layers share: documents' mask and positional scores, made once a forward."""
+        device = segments_BT.device
+        if torch.is_autocast_enabled(device.type):
+            dtype = torch.get_autocast_dtype(device.type)
+        config = self.config
+        path = choose_attention(device, segments_BT.shape[1], config.positions, config.attention, dtype)
+        tupe = self.positions if isinstance(self.positions, TupeAbsolutePositions) else None
+        if path == "reference":
+            return reference_plan(config.head_width, segments_BT, positions_BT, tupe)
+        features = None if tupe is None else tupe(positions_BT, dtype)
+        return plan_attention(path, config.head_width, segments_BT, features, dtype)
+
+
+def _check_range(what: str, values: Tensor, limit: int, key: str) -> None:
+    if values.numel() and not (int(values.min()) >= 0 and int(values.max()) < limit):
+        raise ValueError(
+            f"{what} {int(values.max())} (smallest {int(values.min())}) lies outside [0, {limit}): "
+            f"the model was made with {key} = {limit}"
+        )

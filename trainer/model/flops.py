@@ -1,0 +1,25 @@
+"""Operations a token costs, for the model FLOPs utilisation (MFU)."""
+
+from trainer.model.config import ModelConfig
+
+BACKWARD = 2
+"""A backward pass has two products for each one of the forward pass."""
+
+
+def flops_per_token(config: ModelConfig, length: int, predicted_share: float) -> float:
+    """Floating-point operations per token, forward and backward, of masked-LM training.
+
+    Counts the matrix products that the model defines, 2 operations per multiply-add, whatever path computes them:
+    projections, feed-forward, scores and weighted sums over whole rows, TUPE's positional scores (once a forward), and
+    the head on predicted positions. Left out: norms, softmax, GELU, lookups, and TUPE's projection of the position
+    table, which does not grow with the batch.
+
+    Args:
+        length: T, tokens in a row; attention is counted over all of them, packed or not.
+        predicted_share: share of the tokens whose prediction is asked for (0.15).
+    """
+    d = config.width
+    layer = 2 * (4 * d * d + 2 * d * config.feed_forward) + 4 * length * d
+    positions = 2 * length * d if config.positions == "tupe-a" else 0
+    head = 2 * (d * d + d * config.vocabulary_size)
+    return (1 + BACKWARD) * (config.layers * layer + positions + predicted_share * head)

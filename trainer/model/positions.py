@@ -1,0 +1,95 @@
+"""Where a token stands: absolute embeddings, or TUPE's untied positional scores.
+
+Shape suffixes: B rows, T tokens of a row, D width, H heads, C head width, F position features, L max_length.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainer.model.config import NORM_EPSILON, ModelConfig
+
+CLS_POSITION = 0
+"""Every document begins with [CLS] at position 0, also inside a packed row."""
+
+
+class PositionFeatures(NamedTuple):
+    """Positional scores in factored form: score[i, j] = query[i] . key[j], not yet scaled."""
+
+    query_BHTF: Tensor
+    key_BHTF: Tensor
+
+
+class AbsolutePositions(nn.Module):
+    """Learned embeddings, added to the token embeddings before the embedding norm (BERT)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(config.max_length, config.width)
+
+    def forward(self, positions_BT: Tensor) -> Tensor:
+        """positions in [0, max_length) -> embeddings_BTD."""
+        return self.embedding(positions_BT)
+
+
+class TupeAbsolutePositions(nn.Module):
+    """TUPE-A (Ke et al. 2021, eq. 7 and 10; the released code for biases and the norm), one set for all layers.
+
+    With q_i = LN(p_i) U^Q + b^Q and k_j = LN(p_j) U^K + b^K per head, the score between positions i and j is
+
+        q_i . k_j    between two ordinary tokens
+        theta_2      from any token to [CLS] (j = 0), one number per head
+        theta_1      from [CLS] (i = 0) to any token
+
+    all over sqrt(2 C), as the content scores are. theta_2 = q_0 . k_0: row 0 of p serves for that alone, as row 1 does
+    in the released code. theta_1 is the same number along a whole row of scores, which softmax removes, so it has
+    neither effect nor gradient; this module leaves it out (the released code keeps a parameter for it).
+
+    The score is a product, hence features instead of a bias tensor: C from the projection, and one that unties [CLS]
+    (1 in every ordinary query, theta_2 in the key of [CLS]; everything else of [CLS] is zero). Zeros fill up to a head
+    width that is a multiple of 8, which the CUDA kernels ask for.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.head_width = config.head_width
+        self.embedding = nn.Embedding(config.max_length, config.width)
+        self.norm = nn.LayerNorm(config.width, eps=NORM_EPSILON)
+        self.query = nn.Linear(config.width, config.width)
+        self.key = nn.Linear(config.width, config.width)
+        self.fill = -(2 * config.head_width + 1) % 8
+
+    @property
+    def features(self) -> int:
+        """F: features per head."""
+        return self.head_width + 1 + self.fill
+
+    def projections(self) -> tuple[Tensor, Tensor]:
+        """(query_LHC, key_LHC): q_i and k_j of the formula above, [CLS] not yet untied."""
+        p_LD = self.norm(self.embedding.weight)
+        shape = (-1, self.heads, self.head_width)
+        return self.query(p_LD).view(shape), self.key(p_LD).view(shape)
+
+    def forward(self, positions_BT: Tensor, dtype: torch.dtype | None = None) -> PositionFeatures:
+        """Features of every token by its position in its own document; packed rows need nothing more.
+
+        The table of all positions is projected once, in the weights' own precision also under autocast (it is a few
+        rows), then gathered and cast to `dtype`.
+        """
+        with torch.autocast(positions_BT.device.type, enabled=False):
+            query_LHC, key_LHC = self.projections()
+            theta_H1 = (query_LHC[CLS_POSITION] * key_LHC[CLS_POSITION]).sum(-1, keepdim=True)
+            cls_LH1 = torch.zeros_like(query_LHC[..., :1])
+            cls_LH1[CLS_POSITION] = 1
+            query_LHF = torch.cat([query_LHC * (1 - cls_LH1), F.pad(1 - cls_LH1, (0, self.fill))], -1)
+            key_LHF = torch.cat([key_LHC * (1 - cls_LH1), F.pad(theta_H1 * cls_LH1, (0, self.fill))], -1)
+        return PositionFeatures(
+            self._gather(query_LHF, positions_BT, dtype), self._gather(key_LHF, positions_BT, dtype)
+        )
+
+    def _gather(self, table_LHF: Tensor, positions_BT: Tensor, dtype: torch.dtype | None) -> Tensor:
+        rows = F.embedding(positions_BT, table_LHF.flatten(1).to(dtype or table_LHF.dtype))
+        return rows.unflatten(-1, (self.heads, self.features)).transpose(1, 2)

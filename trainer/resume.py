@@ -1,0 +1,68 @@
+"""What a run must find again before it may go on."""
+
+from pathlib import Path
+from typing import Any
+
+from schemas.manifest import file_digest
+from trainer.checkpoint import RunState
+from trainer.config import ConfigError, TrainConfig, flat
+from trainer.data.shards import Corpus
+from trainer.model.config import ModelConfig
+
+CHANGEABLE = {
+    "schedule.steps",
+    "schedule.seconds",
+    "checkpoint.every_steps",
+    "checkpoint.keep",
+    "evaluate.every_steps",
+    "data.workers",
+    "system.device",
+    "system.threads",
+    "system.compile",
+    "system.accumulate",
+    "system.log_every",
+}
+"""Config keys that a resumed run may set anew; every other one would make it another run."""
+
+
+class ResumeError(ConfigError):
+    """The run cannot go on with this config or corpus. The message names the keys."""
+
+
+def data_identity(shards: Path, train: Corpus, valid: Corpus) -> dict[str, Any]:
+    """The corpus by content: two equal ones may lie in different places."""
+    vocabulary = shards / "vocabulary" / "siliang.model"
+    return {
+        "train": train.digest,
+        "valid": valid.digest,
+        "vocabulary": file_digest(vocabulary) if vocabulary.is_file() else None,
+        "vocabulary_size": train.vocabulary_size,
+    }
+
+
+def _settings(config: TrainConfig, model: dict[str, Any]) -> dict[str, Any]:
+    """By key; the model as it comes out, whatever preset and overrides it was written as."""
+    keys = {key: value for key, value in flat(config).items() if not key.startswith("model.")}
+    return keys | {f"model.{key}": value for key, value in model.items()}
+
+
+def _differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    return [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+
+
+def check_compatible(state: RunState, config: TrainConfig, model: ModelConfig, data: dict[str, Any], name: str) -> None:
+    """Raises ResumeError naming every key in which the run and what it is asked to go on with differ."""
+    if corpora := _differing(state.data, data):
+        told = ", ".join(f"data {key}" for key in corpora)
+        raise ResumeError(f"{name}: was trained on other shards ({told} differ); use those, or another --output")
+    old = _settings(TrainConfig.model_validate(state.config), state.model)
+    new = _settings(config, model.model_dump(mode="json"))
+    if keys := [key for key in _differing(old, new) if key not in CHANGEABLE]:
+        told = "; ".join(f"{key} is {new.get(key)!r}, the run has {old.get(key)!r}" for key in keys)
+        raise ResumeError(f"{name}: cannot be resumed with this config: {told}")
+
+
+def finished(state: RunState, config: TrainConfig) -> bool:
+    """Whether the schedule has no step left."""
+    schedule = config.schedule
+    return state.step >= schedule.steps if schedule.by == "steps" else state.seconds >= schedule.seconds

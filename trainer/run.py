@@ -1,0 +1,153 @@
+"""A run's directory: what lies where, and the model in it.
+
+RUN/config.toml  data.json  vocabulary/siliang.model  checkpoints/step-NNNNNNNN/
+    log.jsonl  tensorboard/  and at the end  model.safetensors  model.json  result.json
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from trainer.checkpoint import MODEL_FILE, CheckpointError, checkpoints, load_newest, unshared
+from trainer.data.shards import Corpus, CorpusError
+from trainer.model.config import ModelConfig
+from trainer.tasks.masked_lm import MaskedLM
+from trainer.tokenizer import Tokenizer
+
+MODEL_SCHEMA = "siliang-model/1"
+RESULT_SCHEMA = "siliang-result/1"
+
+
+class RunError(ValueError):
+    """A run's directory cannot be used. The message names it and what to do."""
+
+
+class RunInUseError(RunError):
+    """The directory holds something else, or a run that was not asked to go on."""
+
+
+def write_atomic(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+class RunDirectory:
+    """Paths of a run, and its small files."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.toml"
+        self.data = self.path / "data.json"
+        self.vocabulary = self.path / "vocabulary" / "siliang.model"
+        self.checkpoints = self.path / "checkpoints"
+        self.model = self.path / MODEL_FILE
+        self.model_config = self.path / "model.json"
+        self.result = self.path / "result.json"
+        self.tensorboard = self.path / "tensorboard"
+
+    def check_free(self) -> None:
+        """Raises RunInUseError where a run, or something that is no run, is already here."""
+        if checkpoints(self.checkpoints):
+            raise RunInUseError(f"{self.path}: holds a run already; add --resume to go on, or name another --output")
+        if self.path.exists() and not self.path.is_dir():
+            raise RunInUseError(f"{self.path}: is a file; name another --output")
+        if (self.path / "manifest.json").exists():
+            raise RunInUseError(f"{self.path}: is a prepared corpus; name another --output")
+
+    def begin(self, corpus: Corpus, shards: Path) -> None:
+        """Makes the directory and copies what the run needs of the corpus."""
+        self.vocabulary.parent.mkdir(parents=True, exist_ok=True)
+        source = shards / "vocabulary" / "siliang.model"
+        if not source.is_file():
+            raise CorpusError(f"{source}: no vocabulary here; run `siliang-pipeline prepare` again")
+        tokenizer = Tokenizer(source)
+        if len(tokenizer) != corpus.vocabulary_size:
+            raise CorpusError(f"{source}: {len(tokenizer):,} pieces, the manifest says {corpus.vocabulary_size:,}")
+        temporary = self.vocabulary.with_name(".siliang.model.tmp")
+        shutil.copyfile(source, temporary)
+        os.replace(temporary, self.vocabulary)
+        write_atomic(self.data, json.dumps({"shards": str(shards.resolve())}, indent=1) + "\n")
+
+    def forget_result(self) -> None:
+        """A run that goes on has no result yet."""
+        for path in (self.result, self.model, self.model_config):
+            path.unlink(missing_ok=True)
+
+    def finish(self, model: MaskedLM, config: ModelConfig, result: dict[str, Any]) -> None:
+        """Final weights and numbers; result.json is written last."""
+        temporary = self.path / f".{MODEL_FILE}.tmp"
+        save_file(unshared(model.state_dict()), temporary)
+        os.replace(temporary, self.model)
+        described = {
+            "schema": MODEL_SCHEMA,
+            "task": "masked_lm",
+            "step": result["steps"],
+            "config": config.model_dump(mode="json"),
+        }
+        write_atomic(self.model_config, json.dumps(described, indent=1) + "\n")
+        write_atomic(self.result, json.dumps(result, indent=1) + "\n")
+
+    def read_result(self) -> dict[str, Any] | None:
+        """result.json of a finished run."""
+        try:
+            return json.loads(self.result.read_bytes())
+        except (OSError, json.JSONDecodeError):
+            return None
+
+    def shards(self) -> Path:
+        """The corpus the run was trained on. Raises RunError where it is not known."""
+        try:
+            return Path(json.loads(self.data.read_bytes())["shards"])
+        except (OSError, KeyError, json.JSONDecodeError) as error:
+            raise RunError(f"{self.path}: does not say what it was trained on; pass --shards DIR") from error
+
+
+def load_weights(model: MaskedLM, tensors: dict[str, Tensor], name: str | Path) -> None:
+    """Copies tensors by name. Raises CheckpointError where names or shapes do not fit; tied names may be left out."""
+    wanted = unshared(model.state_dict())
+    if missing := sorted(wanted.keys() - tensors.keys()):
+        raise CheckpointError(f"{name}: lacks {', '.join(missing[:5])}")
+    try:
+        result = model.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(f"{name}: does not fit the model ({str(error).splitlines()[-1].strip()})") from error
+    if result.unexpected_keys:
+        raise CheckpointError(f"{name}: holds unknown {', '.join(result.unexpected_keys[:5])}")
+
+
+def load_model(run: str | Path, device: torch.device | str = "cpu") -> MaskedLM:
+    """The model of a run in eval mode: its final weights, or those of the newest checkpoint of an unfinished run.
+
+    Raises RunError where there is none, CheckpointError where it is damaged.
+    """
+    directory = RunDirectory(run)
+    if directory.model.is_file() and directory.model_config.is_file():
+        try:
+            described = json.loads(directory.model_config.read_bytes())
+            if described.get("schema") != MODEL_SCHEMA:
+                raise CheckpointError(
+                    f"{directory.model_config}: schema {described.get('schema')!r}, not {MODEL_SCHEMA}"
+                )
+            config = ModelConfig.model_validate(described["config"])
+            tensors = load_file(directory.model)
+        except (KeyError, json.JSONDecodeError, ValidationError, SafetensorError) as error:
+            raise CheckpointError(f"{run}: model is damaged ({str(error).splitlines()[0]})") from error
+        name = directory.model
+    else:
+        checkpoint = load_newest(directory.checkpoints, warn=lambda text: None)
+        if checkpoint is None:
+            raise RunError(f"{run}: no trained model here; `siliang-trainer train SHARDS --output {run}` makes one")
+        config, tensors = ModelConfig.model_validate(checkpoint.state.model), checkpoint.model
+        name = checkpoint.path
+    model = MaskedLM(config)
+    load_weights(model, tensors, name)
+    return model.to(device).eval()
