@@ -22,7 +22,7 @@ import orjson
 from pipeline import settle
 from pipeline.config import PipelineConfig
 from pipeline.io import filesystem
-from pipeline.io.inputs import list_inputs
+from pipeline.io.inputs import InputError, list_inputs
 from pipeline.progress import StageProgress
 from pipeline.report.page import write_report
 from pipeline.runner import Execution, run_job
@@ -64,7 +64,16 @@ class Preparation:
         self.space = Workspace(self.output)
         self.progress = progress
         self.results: dict[str, StageResult] = {}
-        self.input_bytes = 0
+        self.fingerprints: dict[str, str] = {}
+        excluded = self.config.input.exclude
+        self.files = [
+            file
+            for file in list_inputs(request.inputs)
+            if not any(fnmatchcase(file.relative, pattern) for pattern in excluded)
+        ]
+        if not self.files:
+            raise InputError(f"every input file matches one of input.exclude = {list(excluded)}")
+        self.input_bytes = sum(max(file.size, 0) for file in self.files)
 
     # ---- how any stage runs
 
@@ -74,7 +83,7 @@ class Preparation:
         if None in found:
             self.space.withdraw_manifest()
             path = write_tasks(self.output, name, tasks)
-            run_job(name, lambda pipeline: build(pipeline, path), self.request.execution)
+            run_job(name, lambda pipeline: build(pipeline, path), self.request.execution, found.count(None))
         return collect_parts(self.output, name, tasks)
 
     def _stage(self, name: str, fingerprint: str, parts: int, work: Callable[[], StageResult]) -> StageResult:
@@ -101,9 +110,7 @@ class Preparation:
     # ---- the stages
 
     def clean(self) -> list[PartRecord]:
-        files = [file for file in list_inputs(self.request.inputs) if not self._excluded(file.relative)]
-        self.input_bytes = sum(max(file.size, 0) for file in files)
-        tasks = clean.plan_units(files, self.config)
+        tasks = clean.plan_units(self.files, self.config)
         resumed = sum(finished_part(self.output, clean.STAGE, task) is not None for task in tasks)
 
         def work() -> StageResult:
@@ -119,12 +126,9 @@ class Preparation:
         digests = sorted(item for record in records for item in record.facts["input_digests"].items())
         config = self.config.model_dump(mode="json", include={"input", "rules", "deduplicate"})
         config["input"].pop("max_quarantined")
-        self.fingerprints = {clean.STAGE: digest_of(clean.STAGE, clean.VERSION, config, digests)}
+        self.fingerprints[clean.STAGE] = digest_of(clean.STAGE, clean.VERSION, config, digests)
         self._check_quarantine(AuditTally.total(record.facts for record in records))
         return records
-
-    def _excluded(self, relative: str) -> bool:
-        return any(fnmatchcase(relative, pattern) for pattern in self.config.input.exclude)
 
     def _check_quarantine(self, tally: AuditTally) -> None:
         counts, allowed = tally.counts(), self.config.input.max_quarantined
@@ -153,7 +157,12 @@ class Preparation:
                 for directory in ("copies", "pairs"):
                     self.space.clear("stages", deduplicate.STAGE, directory)
                 path = write_tasks(output, marker, tasks("candidates"))
-                run_job(marker, lambda p: deduplicate.build_candidates(p, output, path, wanted), self.request.execution)
+                run_job(
+                    marker,
+                    lambda p: deduplicate.build_candidates(p, output, path, wanted),
+                    self.request.execution,
+                    parts,
+                )
                 self.space.finish(marker, StageResult(fingerprint))
             found = settle.read_candidates(output)
             asked = settle.write_wanted(output, found)
@@ -227,6 +236,7 @@ class Preparation:
                 count.STAGE,
                 lambda p: count.build(p, self.output, path, str(model), valid_share),
                 self.request.execution,
+                parts,
             )
             records = collect_parts(self.output, count.STAGE, tasks)
             files, words = settle.write_frequencies(self.output, model, parts)
@@ -255,6 +265,7 @@ class Preparation:
                 encode.STAGE,
                 lambda p: encode.build_shards(p, self.output, path, str(model), words.contexts),
                 self.request.execution,
+                len(tasks),
             )
             made = collect_parts(self.output, f"{encode.STAGE}/shards", tasks)
             notes = self._notes(fingerprint, shards["train"], rare, size)

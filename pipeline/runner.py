@@ -6,7 +6,7 @@ import re
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import apache_beam as beam
 import psutil
@@ -57,7 +57,9 @@ class _Watch:
     def _hook(self, arguments: threading.ExceptHookArgs) -> None:
         found = re.search(r"Worker subprocess exited with return code (-?\d+)", str(arguments.exc_value))
         if found is None:
-            self._previous(arguments)
+            # A dead worker breaks its channels: each of Beam's threads would print a traceback of its own.
+            if "beam" not in (arguments.thread.name if arguments.thread else ""):
+                self._previous(arguments)
             return
         code = int(found[1])
         reason = "killed (out of memory?)" if code in (137, -9) else f"exit code {code}"
@@ -69,7 +71,9 @@ class _Watch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        threading.excepthook = self._previous
+        # After a death the hook stays: Beam's threads go on failing until the process ends.
+        if self.death is None:
+            threading.excepthook = self._previous
 
 
 def _last_line(error: BaseException) -> str:
@@ -90,8 +94,12 @@ def stop_workers() -> None:
     psutil.wait_procs(children, timeout=5)
 
 
-def run_job(name: str, build: Callable[[beam.Pipeline], object], execution: Execution) -> None:
-    """Builds and runs one pipeline and waits for it. Raises JobError, or KeyboardInterrupt on Ctrl-C."""
+def run_job(name: str, build: Callable[[beam.Pipeline], object], execution: Execution, tasks: int) -> None:
+    """Builds and runs one pipeline over `tasks` tasks. Raises JobError, or KeyboardInterrupt on Ctrl-C.
+
+    More local workers than tasks would only cost their start, a second and 200 MB each.
+    """
+    execution = replace(execution, workers=max(1, min(execution.workers, tasks)))
     with _Watch() as watch:
         try:
             pipeline = beam.Pipeline(runner=execution.runner, options=execution.beam_options())

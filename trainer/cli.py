@@ -82,8 +82,9 @@ def train(
 ) -> None:
     """Train a masked language model.
 
-    SIGTERM or Ctrl-C finishes the step, saves, and exits 0; --resume goes on from there. A run by steps is
-    reproducible bit for bit on one machine; a run by seconds (--set schedule.by=seconds) is not.
+    SIGTERM or Ctrl-C finishes the step, saves, and exits 0; --resume goes on from there.
+
+    A run by steps is reproducible bit for bit on one machine; one by seconds (schedule.by=seconds) is not.
     """
     with _errors():
         from trainer.train import train as run_training

@@ -15,7 +15,7 @@ def compile_or_eager(
     model: MaskedLM, batch: Batch, device: torch.device, precision: Precision, note: Callable[[str], None]
 ) -> Callable[[Batch], Any]:
     """The compiled forward pass, tried forward and backward on `batch`. Leaves gradients and random state untouched."""
-    # A finished run may stop early or resume; the trial must not move the generators that dropout draws from.
+    # The trial must not move the generators that dropout draws from, or a compiled run would not resume exactly.
     random = random_state(device)
     compiled: Any = torch.compile(model, dynamic=True)
     try:

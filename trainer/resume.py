@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from schemas.manifest import file_digest
 from trainer.checkpoint import RunState
-from trainer.config import ConfigError, TrainConfig, flat
+from trainer.config import ConfigError, TrainConfig, flat, make_config
 from trainer.data.shards import Corpus
 from trainer.model.config import ModelConfig
 
@@ -55,7 +57,13 @@ def check_compatible(state: RunState, config: TrainConfig, model: ModelConfig, d
     if corpora := _differing(state.data, data):
         told = ", ".join(f"data {key}" for key in corpora)
         raise ResumeError(f"{name}: was trained on other shards ({told} differ); use those, or another --output")
-    old = _settings(TrainConfig.model_validate(state.config), state.model)
+    try:
+        model_before = ModelConfig.model_validate(state.model).model_dump(mode="json")
+    except ValidationError as error:
+        raise ResumeError(
+            f"{name}: its model is not one of this version of siliang ({error.errors()[0]['msg']})"
+        ) from error
+    old = _settings(make_config(state.config, name), model_before)
     new = _settings(config, model.model_dump(mode="json"))
     if keys := [key for key in _differing(old, new) if key not in CHANGEABLE]:
         told = "; ".join(f"{key} is {new.get(key)!r}, the run has {old.get(key)!r}" for key in keys)

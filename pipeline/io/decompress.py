@@ -9,7 +9,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import IO, cast
 
 import fsspec
@@ -65,7 +65,7 @@ def unreadable(error: OSError, remote: bool = False) -> Exception:
     return ReadError("unreadable", f"the file cannot be read: {error.strerror or type(error).__name__}")
 
 
-def read_chunks(path: str, size: int, config: InputConfig) -> Iterator[bytes]:
+def read_chunks(path: str, size: int, config: InputConfig) -> Generator[bytes, None, None]:
     """The content after decompression, in chunks of at most 16 MiB.
 
     `size` is the stored size, against which the expansion is judged. Raises ReadError `unreadable`,

@@ -133,7 +133,7 @@ def _list(entry: _Input, several: bool) -> Iterator[InputFile]:
 
 
 def _sniff(item: _Found) -> bool:
-    with closing(read_chunks(item.path, item.size, InputConfig())) as chunks:  # type: ignore[type-var]
+    with closing(read_chunks(item.path, item.size, InputConfig())) as chunks:
         head, _ = peek(chunks, _SNIFFED)
     return is_wikiextractor(head)
 

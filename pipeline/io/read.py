@@ -7,7 +7,6 @@ from 0 after decompression and, where a UTF-16 or UTF-32 mark was found, after t
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import IO, cast
 
 import pyarrow as pa
 
@@ -64,15 +63,15 @@ def read_records(file: InputFile, config: InputConfig) -> Iterator[Record]:
     if file.problem is not None:
         yield quarantined(1, file.problem, _PROBLEMS.get(file.problem, file.problem))
         return
-    some = False
+    last = 0
     try:
         for record in _read_format(file, config):
-            some = True
+            last = record.position
             yield record
-    except ReadError as error:  # before the first record: the file could not be opened
-        yield failed(1, error)
+    except ReadError as error:  # the file could not be opened
+        yield failed(last + 1, error)
         return
-    if not some:
+    if not last:
         yield quarantined(1, "empty", "the file holds no record" if file.size else "the file is empty")
 
 
@@ -81,8 +80,8 @@ def _read_format(file: InputFile, config: InputConfig) -> Iterator[Record]:
     if name == "parquet":
         yield from _read_parquet(file, config)
         return
-    with closing(cast(IO[bytes], read_chunks(file.path, file.size, config))) as chunks:
-        yield from _READERS[name](cast(Iterator[bytes], chunks), config)
+    with closing(read_chunks(file.path, file.size, config)) as chunks:
+        yield from _READERS[name](chunks, config)
 
 
 def _read_parquet(file: InputFile, config: InputConfig) -> Iterator[Record]:

@@ -7,14 +7,24 @@ from resiliparse.extract.html2text import extract_plain_text
 
 from pipeline.records import with_columns
 
-BOILERPLATE = ("nav", "footer", "aside", "form", "[role=navigation]", "[role=search]", "[role=contentinfo]")
-"""CSS selectors left out even when no main content was found and the whole page is taken."""
+BOILERPLATE = (
+    "nav",
+    "footer",
+    "aside",
+    ".footer",
+    "#footer",
+    "[role=navigation]",
+    "[role=search]",
+    "[role=contentinfo]",
+)
+"""CSS selectors left out even when no main content was found and the whole page is taken. Not `form`: some frameworks
+wrap the whole page in one."""
 
 MAX_DEPTH = 512
 """Nesting that browsers keep. The main-content search is quadratic in depth: 10,000 nested <div> took 2.7 s."""
 
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*)")
-_MARKUP = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)|<[^>]*>", re.DOTALL | re.IGNORECASE)
+_MARKUP = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)|<[^<>]*>", re.DOTALL | re.IGNORECASE)
 # Elements without an end tag, or whose end tag is implied by the next one: they do not nest in themselves.
 _FLAT = frozenset(
     [

@@ -46,7 +46,7 @@ def judge(batch: pa.RecordBatch, config: RulesConfig) -> pa.RecordBatch:
         batch.column(name).to_pylist() for name in ("language", "script", "quarantine", "detail")
     )
     in_force = [(rule, limit_of(rule, config)) for rule in RULES.values()]
-    decisive = {rule.name for rule in deciding(config) if rule.unit == "page"}
+    decisive = {rule.name for rule in deciding(config)}
     all_scores: list[list[dict[str, object]]] = []
     verdicts: list[str] = []
     deciders: list[str | None] = []

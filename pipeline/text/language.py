@@ -15,6 +15,8 @@ MIN_LETTERS = 20
 """Fewer letters in the sample than this tell no language ..."""
 MIN_LETTERS_DENSE = 8
 """... or this, where a letter is a syllable or a word (han, kana, hangul)."""
+MIN_SCORE = 0.1
+"""The best of a hundred languages has less only where the identifier knows nothing of the text: code, names."""
 
 _DENSE = ("han", "kana", "hangul")
 # Members of macrolanguages that have a two-letter code. "zxx" means: no language at all (numbers, code).
@@ -39,17 +41,20 @@ def sample(text: str) -> str:
 
 
 def language(text: str, script: str) -> tuple[str, float]:
-    """ISO 639-1 code and its normalised probability; ("und", 0.0) for too few letters or no language."""
+    """ISO 639-1 code and its normalised probability; ("und", 0.0) where no language is told."""
     excerpt = sample(text)
     letters = sum(map(str.isalpha, excerpt))
-    if letters < (MIN_LETTERS_DENSE if script in _DENSE else MIN_LETTERS):
+    # The identifier knows no language of these scripts, and still finds one: Cherokee is Korean to it.
+    if script == "other" or letters < (MIN_LETTERS_DENSE if script in _DENSE else MIN_LETTERS):
         return UNDETERMINED, 0.0
     scores: dict[str, float] = {}
     for code, score in _identifier().rank(excerpt):
         name = _FOLD.get(code, code)
         scores[name] = scores.get(name, 0.0) + score
     best = max(scores, key=lambda name: (scores[name], name))
-    return (best, min(1.0, scores[best])) if best != UNDETERMINED else (UNDETERMINED, 0.0)
+    if best == UNDETERMINED or scores[best] < MIN_SCORE:
+        return UNDETERMINED, 0.0
+    return best, min(1.0, scores[best])
 
 
 def identify(batch: pa.RecordBatch) -> pa.RecordBatch:

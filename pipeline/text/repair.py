@@ -15,7 +15,7 @@ REPAIRS: dict[str, str] = {
     "noncharacters) or form feeds turned into line breaks",
     "nfc": "the text was brought to NFC where ftfy and the removal of controls had left another form",
     "whitespace": "blank lines, line ends or the ends of the text held surplus white space; "
-    "a surplus newline at the very end alone is not named",
+    "newlines at the very end alone are not named",
     "c4_lines": "lines were cut by the line rules of C4",
 }
 """Name in the audit's `repairs` -> what it means, in the order of use."""
@@ -23,14 +23,11 @@ REPAIRS: dict[str, str] = {
 # U+2060 took over the zero-width no-break space from U+FEFF. Joiners, U+200B (word breaks in Thai and Khmer) and
 # bidirectional marks carry meaning and stay, as in ftfy.
 _INVISIBLE = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u00ad\u2060\ufeff\ufdd0-\ufdef\ufffe\uffff]")
-_PAGE_BREAK = re.compile(r"[ \t]*\f[ \t]*\n?|\x0b")
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 
 def _without_controls(text: str) -> str:
-    if "\f" in text:
-        text = _PAGE_BREAK.sub("\n", text)
-    return _INVISIBLE.sub("", text)
+    return _INVISIBLE.sub("", text.replace("\f\n", "\n").replace("\f", "\n"))
 
 
 def _strip_space(text: str) -> str:
@@ -58,7 +55,7 @@ def repair_text(text: str) -> tuple[str, list[str]]:
     if normal != clean:
         names.append("nfc")
     stripped = _strip_space(normal)
-    if stripped != normal.removesuffix("\n"):
+    if stripped != normal.rstrip("\n"):
         names.append("whitespace")
     return stripped, names
 

@@ -49,7 +49,7 @@ class Rule:
     variant: str = ""
     """Where definitions differ in the field: which one this is."""
     required: bool = False
-    """Decides always (where its set is chosen, or has no name to choose): it cannot be disabled."""
+    """Cannot be disabled where its set is in use; the set "siliang" always is."""
 
     def breaks(self, score: float, limit: float) -> bool:
         """Whether this score is beyond the limit; for a line rule, whether it cuts any line."""
@@ -118,7 +118,7 @@ _ALL = (
         "min",
         1,
         "Siliang: a record without text is counted and named, not kept",
-        "the clean text is empty",
+        "no text, or less than the limit",
         required=True,
     ),
     _gopher("min_words", "words", "min", 50, "too few words", variant=_UNIT),
@@ -194,11 +194,13 @@ def limit_of(rule: Rule, config: RulesConfig) -> float:
 
 
 def deciding(config: RulesConfig) -> tuple[Rule, ...]:
-    """The rules that may drop a page or cut a line under this config, in order."""
+    """The page rules that may drop a record under this config, in order. Line rules: see `line_limits`."""
     return tuple(
         rule
         for rule in RULES.values()
-        if (rule.set == "siliang" or rule.set in config.sets) and (rule.required or rule.name not in config.disable)
+        if rule.unit == "page"
+        and (rule.set == "siliang" or rule.set in config.sets)
+        and (rule.required or rule.name not in config.disable)
     )
 
 

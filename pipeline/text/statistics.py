@@ -36,10 +36,14 @@ class Statistic:
 STATISTICS: dict[str, Statistic] = {
     "characters": Statistic("characters", "code points of the text"),
     "words": Statistic("words", "words; in unspaced scripts letters"),
-    "mean_word_length": Statistic("characters per word on average", "code points of all words / words", False),
+    "mean_word_length": Statistic(
+        "characters per word on average", "code points of words / words, letters of unspaced scripts left out", False
+    ),
     "hash_ratio": Statistic("hash signs per word", "'#' / (words + symbols)", False),
     "ellipsis_ratio": Statistic("ellipses per word", "('...' + '…') / (words + symbols)", False),
-    "bullet_lines": Statistic("of lines start with a bullet", "lines starting with one of • ‣ ◦ ▪ - * / lines", False),
+    "bullet_lines": Statistic(
+        "of lines start with a bullet", "lines that start with • ‣ ◦ ▪, or with - * and a space / lines", False
+    ),
     "ellipsis_lines": Statistic("of lines end with an ellipsis", "lines that end with '...' or '…' / lines", False),
     "alphabetic_words": Statistic(
         "of words hold a letter", "words with at least one letter / (words + symbols)", False
@@ -61,7 +65,8 @@ STATISTICS: dict[str, Statistic] = {
 
 C4_COLUMNS = tuple(name for name in STATISTICS if name.startswith("c4_"))
 
-BULLETS = ("•", "‣", "◦", "▪", "-", "*")
+# A hyphen or asterisk without a space is no bullet: "**Helena**" names the speakers of a whole play in Markdown.
+BULLETS = ("•", "‣", "◦", "▪", "- ", "* ")
 STOP_WORDS = frozenset(["the", "be", "to", "of", "and", "that", "have", "with"])
 _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~«»“”‘’–—…"
 
@@ -74,8 +79,11 @@ def _changes(values: np.ndarray) -> int:
     return int(np.count_nonzero(values[1:] != values[:-1])) + 1 if len(values) else 0
 
 
-def _count_words(points: np.ndarray) -> tuple[int, int, int, int]:
-    """Words, code points in them, words with a letter, symbols. `points` is uint32 and cuts no chunk at its ends."""
+def _count_words(points: np.ndarray) -> tuple[int, int, int, int, int]:
+    """Words, those outside unspaced scripts, code points of the latter, words with a letter, symbols.
+
+    `points` is uint32 [characters] and cuts no chunk at its ends.
+    """
     kind = flags()[points]
     visible = (kind & SPACE) == 0
     after_space = np.empty_like(visible)
@@ -96,14 +104,15 @@ def _count_words(points: np.ndarray) -> tuple[int, int, int, int]:
     inside = np.flatnonzero(kind & WORD)
     of_word = segment[inside]
     if len(inside) == 0:
-        return 0, 0, 0, int(np.count_nonzero(chunk_starts))
+        return 0, 0, 0, 0, int(np.count_nonzero(chunk_starts))
     last = np.flatnonzero(np.append(of_word[1:] != of_word[:-1], True))
     first = np.append(0, last[:-1] + 1)
-    length = int((inside[last] - inside[first] + 1).sum())
+    lengths = inside[last] - inside[first] + 1
+    spaced = ~solo[inside[first]]
     alphabetic = _changes(segment[np.flatnonzero(kind & ALPHA)])
     chunks = np.cumsum(chunk_starts) if starts is not chunk_starts else segment
     symbols = int(chunks[-1]) - _changes(chunks[inside])
-    return len(last), length, alphabetic, symbols
+    return len(last), int(spaced.sum()), int(lengths[spaced].sum()), alphabetic, symbols
 
 
 def _blocks(text: str) -> Iterable[str]:
@@ -128,10 +137,10 @@ def _stop_words(text: str) -> int:
 
 def statistics(text: str) -> dict[str, float]:
     """All statistics but those of C4, of one clean text."""
-    counts = np.zeros(4, np.int64)
+    counts = np.zeros(5, np.int64)
     for block in _blocks(text):
         counts += _count_words(code_points(block))
-    words, length, alphabetic, symbols = (int(count) for count in counts)
+    words, spaced, length, alphabetic, symbols = (int(count) for count in counts)
     lines = bullets = ellipses = 0
     for line in text.split("\n"):
         bare = line.strip()
@@ -143,7 +152,7 @@ def statistics(text: str) -> dict[str, float]:
     return {
         "characters": len(text),
         "words": words,
-        "mean_word_length": length / max(1, words),
+        "mean_word_length": length / max(1, spaced),
         "hash_ratio": text.count("#") / units,
         "ellipsis_ratio": (text.count("...") + text.count("…")) / units,
         "bullet_lines": bullets / max(1, lines),

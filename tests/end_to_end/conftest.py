@@ -21,7 +21,7 @@ split_characters = 1500
 unit_bytes = 60_000
 max_quarantined = 0.2
 [vocabulary]
-size = 1200
+size = 2000
 sample_bytes = 400_000
 [shards]
 valid_share = 0.1

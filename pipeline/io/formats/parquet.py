@@ -1,5 +1,6 @@
 """Parquet files, row group by row group, the text column alone."""
 
+import io
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -7,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config import InputConfig
-from pipeline.io.decompress import ReadError
-from pipeline.io.formats.record import Record, checked, decode, failed, joined, missing_text, quarantined
+from pipeline.io.decompress import TRANSIENT, ReadError
+from pipeline.io.formats.record import Record, checked, decode, failed, joined, missing_text
 
 _ROWS = 256
 """Rows decoded at once: 256 rows of 10 KB are 2.5 MB."""
@@ -18,7 +19,11 @@ _DAMAGE = (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, Key
 
 def read_parquet(source: IO[bytes] | pa.NativeFile, config: InputConfig) -> Iterator[Record]:
     """Position: ordinal of the row in the file. A row group that cannot be read is quarantined from its first
-    unread row on as one record `corrupt_parquet`; the other row groups are used."""
+    unread row on as one record `corrupt_parquet`; the other row groups are used. Damage that leaves the compression
+    and the encoding valid is found only in files written with page checksums."""
+    if source.seek(0, io.SEEK_END) == 0:
+        return
+    source.seek(0)
     try:
         # Buffered pages instead of whole column chunks: row groups of 1 GB are common.
         file = pq.ParquetFile(source, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True)
@@ -27,7 +32,7 @@ def read_parquet(source: IO[bytes] | pa.NativeFile, config: InputConfig) -> Iter
         if min(counts, default=0) < 0 or sum(counts) != file.metadata.num_rows:
             raise ValueError(f"the row groups count {sum(counts)} rows, the file {file.metadata.num_rows}")
     except _DAMAGE as error:
-        yield quarantined(1, "corrupt_parquet", f"the file cannot be opened as Parquet: {_sentence(error)}")
+        yield failed(1, _failure(error), "the file cannot be opened as Parquet")
         return
     field = next((name for name in config.text_fields if name in names), None)
     first = 1
@@ -53,9 +58,8 @@ def _read_group(
         if position < first + count:
             raise ValueError(f"only {position - first} of {count} rows are there")
     except _DAMAGE as error:
-        rows = f"rows {position} to {first + count - 1}"
-        detail = f"row group {group + 1}, {rows}: the column '{field}' cannot be read: {_sentence(error)}"
-        yield quarantined(position, "corrupt_parquet", detail)
+        rows = f"row group {group + 1}, rows {position} to {first + count - 1}"
+        yield failed(position, _failure(error), f"{rows}: the column '{field}' cannot be read")
 
 
 def _values(column: pa.Array) -> list[Any]:
@@ -92,5 +96,10 @@ def _decode(value: bytes) -> str:
     return decode(value, 0)
 
 
-def _sentence(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
+def _failure(error: Exception) -> ReadError:
+    """Raises `error` where another try may succeed."""
+    if isinstance(error, OSError) and (error.errno or isinstance(error, ConnectionError | TimeoutError)):
+        if error.errno in TRANSIENT or isinstance(error, ConnectionError | TimeoutError):
+            raise error
+        return ReadError("unreadable", error.strerror or type(error).__name__)
+    return ReadError("corrupt_parquet", " ".join(str(error).split())[:300])

@@ -1,6 +1,6 @@
 """Every reader test goes through real files, list_inputs and read_batches, and checks what holds for every row."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ def read_rows(file: InputFile, **config: Any) -> list[Row]:
 
 
 @pytest.fixture(scope="session")
-def read_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., list[Row]]]:
+def read_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Row]]:
     """read_file(name, content, **input_config) -> rows."""
     folder = tmp_path_factory.mktemp("read")
 
@@ -50,7 +50,7 @@ def read_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
         [file] = list_inputs([str(path)])
         return read_rows(file, **config)
 
-    yield read
+    return read
 
 
 @pytest.fixture(scope="session")

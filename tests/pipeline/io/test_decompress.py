@@ -48,7 +48,7 @@ def test_truncated_document(read_file, suffix):
 
 @both
 def test_truncated_split_text_keeps_the_pieces_before(read_file, suffix):
-    text = "".join(f"Paragraph {i} of a longer text.\n\n" for i in range(3000))
+    text = "".join(f"Paragraph {i} of a longer text.\n\n" for i in range(30_000))
     sound, [bad] = split(read_file("a.txt" + suffix, COMPRESS[suffix](text.encode())[:-9], split_characters=1000))
     assert text.startswith("".join(sound))
     assert len(sound) > 50

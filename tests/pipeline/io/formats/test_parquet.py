@@ -60,12 +60,14 @@ def test_bad_rows_cost_only_themselves(read_file, write):
 def test_truncated_and_not_parquet(read_file, write, cut):
     rows = read_file("a.parquet", write({"text": TEXTS})[:cut])
     assert outcome(rows) == ["corrupt_parquet"]
-    assert outcome(read_file("a.parquet", b"")) == ["corrupt_parquet"]
+    assert outcome(read_file("a.parquet", b"")) == ["empty"]
 
 
 def test_a_damaged_row_group_costs_only_itself(read_file, write, tmp_path):
     texts = [np.random.default_rng(i).bytes(20).hex() for i in range(900)]
-    content = bytearray(write({"text": texts}, row_group_size=300, compression="zstd", use_dictionary=False))
+    # Without page checksums damage shows only where it breaks the compression or the encoding.
+    options = {"row_group_size": 300, "use_dictionary": False, "write_page_checksum": True}
+    content = bytearray(write({"text": texts}, **options))
     chunk = pq.ParquetFile(tmp_path / "a.parquet").metadata.row_group(1).column(0)
     middle = chunk.data_page_offset + chunk.total_compressed_size // 2
     content[middle : middle + 40] = bytes(40)

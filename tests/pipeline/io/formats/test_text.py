@@ -103,7 +103,7 @@ def test_invalid_utf8(read_file):
 
 def test_invalid_utf8_costs_only_its_piece(read_file):
     paragraphs = [f"Paragraph {i}: ".encode() + b"\xe4\xb8\xad" * 50 + b"\n\n" for i in range(40)]
-    paragraphs[17] = paragraphs[17][:-5] + b"\n\n"  # cut inside of a character
+    paragraphs[17] = paragraphs[17][:-4] + b"\n\n"  # cut inside of a character
     content = b"".join(paragraphs)
     rows = read_file("a.txt", content, split_characters=200)
     [bad] = [row for row in rows if row["quarantine"]]

@@ -1,0 +1,69 @@
+"""Every command that README.md shows is run here, in its order, as a user would type it."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    lines = [line.split("    #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A directory that looks like the project's to the commands, so that nothing is written into the project."""
+    directory = tmp_path_factory.mktemp("readme")
+    for name in ("samples", "docs", "Makefile", "pyproject.toml"):
+        (directory / name).symlink_to(ROOT / name)
+    return directory
+
+
+def run(command: str, place: Path, timeout: float) -> subprocess.CompletedProcess[str]:
+    binaries = str(Path(sys.executable).parent)
+    env = os.environ | {"PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(shlex.split(command), cwd=place, env=env, capture_output=True, text=True, timeout=timeout)
+
+
+def test_readme_commands(place):
+    programs = [c for c in commands() if c.startswith("siliang-")]
+    assert len(programs) >= 7
+    for command in programs:
+        done = run(command, place, 200)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+    page = place / "runs/readme/data/report/index.html"
+    assert page.stat().st_size > 10_000
+
+
+def test_every_other_command_is_a_make_target():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    others = [shlex.split(c) for c in commands() if not c.startswith("siliang-")]
+    assert others
+    for words in others:
+        assert words[0] == "make"
+        assert words[1] in targets
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_make_demo():
+    done = subprocess.run(["make", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (ROOT / "runs/demo/data/manifest.json").exists()
+    assert (ROOT / "runs/demo/model/model.safetensors").exists()
+
+
+def test_links_lead_somewhere():
+    for page in (ROOT / "README.md", ROOT / "ARCHITECTURE.md"):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert target.startswith("http") or (page.parent / target).exists(), f"{page.name}: {target}"

@@ -1,0 +1,97 @@
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.text.html import extract, main_text
+
+
+def test_python_tutorial_is_left_without_navigation(samples):
+    pages = sorted((samples / "python-tutorial-html").glob("*.html"))
+    assert len(pages) == 5
+    for path in pages:
+        html = path.read_text(encoding="utf-8")
+        text = extract(html)
+        for furniture in ("Previous topic", "Next topic", "Report a Bug", "Show Source", "Quick search", "Copyright"):
+            assert furniture in html
+            assert furniture not in text, (path.name, furniture)
+    text = extract((samples / "python-tutorial-html/appetite.html").read_text(encoding="utf-8"))
+    assert text.startswith("1. Whetting Your Appetite\n\nIf you do much work on computers,")
+    assert "• the high-level data types allow you to express complex operations in a single statement;" in text
+    assert text.endswith("exceptions and user-defined classes.")
+
+
+def test_declarations_keep_every_paragraph(samples):
+    for path in sorted((samples / "udhr-html").glob("*.html")):
+        html = path.read_text(encoding="utf-8")
+        text = extract(html)
+        body = html[html.index("<body>") :]
+        paragraphs = [part.split("</p>")[0] for part in body.split("<p>")[1:]]
+        for paragraph in paragraphs:
+            if "<" not in paragraph:
+                assert " ".join(paragraph.split()) in " ".join(text.split()), (path.name, paragraph)
+
+
+def test_page_without_main_content_gives_all_but_navigation():
+    assert extract("just text, no tags") == "just text, no tags"
+    assert extract("<body><nav><a href=x>Home</a></nav><footer>(c)</footer></body>") == ""
+    assert extract("<title>t</title>") == ""
+    assert "The text." in extract("<form><div>The text.</div><input value=x></form>")
+
+
+def test_only_sound_html_rows_change(batch_of):
+    batch = batch_of("<p>one</p>", None, "", media="html")
+    out = main_text(batch).to_pydict()
+    assert out["text"] == ["one", "", ""]
+    assert out["repairs"] == [["main_text"], [], ["main_text"]]
+    plain = batch_of("<p>one</p>")
+    assert main_text(plain).equals(plain)
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<",
+        "<html",
+        "<!--",
+        "<script>var a",
+        "\0<p>a\0b",
+        "&#xd800;&#0;",
+        "<p" * 1000,
+        "</div>" * 1000,
+        "<table><tr>" * 99,
+    ],
+)
+def test_broken_pages_do_not_raise(html):
+    extract(html).encode("utf-8")
+
+
+def test_deep_nesting_costs_little_and_keeps_the_text():
+    start = time.process_time()
+    for tag in ("div", "b", "ul", "x-y"):
+        assert "hello" in extract(f"<{tag}>" * 50_000 + "hello")
+        assert "hello" in extract(f"<{tag}>" * 50_000 + "hello" + f"</{tag}>" * 50_000)
+    # 50,000 nested <div> alone take the main-content search 60 s.
+    assert time.process_time() - start < 10
+
+
+def test_flat_pages_with_many_tags_keep_their_main_content():
+    page = "<nav>menu</nav><main>" + "<p>A paragraph that was never closed, as HTML allows." * 2000 + "</main>"
+    text = extract(page)
+    assert text.count("paragraph") == 2000
+    assert "menu" not in text
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            ["<div>", "</div>", "<p>", "<nav>", "<table>", "<td>", "<!--", "-->", "<script>", "&amp;", "<a href='"]
+        )
+        | st.text(max_size=8),
+        max_size=20,
+    ).map("".join)
+)
+def test_any_text_is_a_page(html):
+    extract(html).encode("utf-8")

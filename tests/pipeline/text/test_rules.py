@@ -1,0 +1,153 @@
+import math
+
+import pytest
+
+from pipeline.config import RulesConfig
+from pipeline.text.c4 import DEFAULT_LIMITS, LineLimits
+from pipeline.text.rules import (
+    ENGLISH,
+    LONG_WORDS,
+    RULES,
+    Rule,
+    RuleError,
+    Scope,
+    check_rules_config,
+    deciding,
+    describe_rules,
+    limit_of,
+    line_limits,
+)
+from pipeline.text.script import SCRIPTS
+from pipeline.text.statistics import STATISTICS
+
+# reference: datatrove's constructor values for Gopher, c4_utils.py for C4.
+DEFAULTS = {
+    "siliang.min_characters": 1,
+    "gopher.min_words": 50,
+    "gopher.max_words": 100_000,
+    "gopher.min_mean_word_length": 3,
+    "gopher.max_mean_word_length": 10,
+    "gopher.max_hash_ratio": 0.1,
+    "gopher.max_ellipsis_ratio": 0.1,
+    "gopher.max_bullet_lines": 0.9,
+    "gopher.max_ellipsis_lines": 0.3,
+    "gopher.min_alphabetic_words": 0.8,
+    "gopher.min_stop_words": 2,
+    "c4.max_word_length": 1000,
+    "c4.terminal_punctuation": 1,
+    "c4.min_line_words": 5,
+    "c4.javascript": 0,
+    "c4.policy": 0,
+    "c4.max_characters": 190_000,
+    "c4.lorem_ipsum": 0,
+    "c4.curly_bracket": 0,
+    "c4.min_sentences": 3,
+    "c4.min_lines": 1,
+}
+
+
+def test_names_limits_and_statistics():
+    assert {name: rule.limit for name, rule in RULES.items()} == DEFAULTS
+    for name, rule in RULES.items():
+        assert name == rule.name
+        assert rule.statistic in STATISTICS
+        assert rule.set in ("siliang", "gopher-quality", "c4")
+        assert rule.source
+        assert rule.meaning
+        assert set(rule.scope.scripts or ()) <= set(SCRIPTS)
+
+
+@pytest.mark.parametrize(
+    ("comparison", "unit", "score", "broken"),
+    [
+        *(("min", "page", 4, True), ("min", "page", 5, False), ("max", "page", 5, False), ("max", "page", 6, True)),
+        *(("min", "line", 0, False), ("min", "line", 1, True), ("max", "line", 1, True)),
+    ],
+)
+def test_limits_themselves_pass(comparison, unit, score, broken):
+    rule = Rule("n", "s", "words", comparison, 5, "source", "meaning", unit=unit)
+    assert rule.breaks(score, 5) is broken
+
+
+def test_scopes():
+    assert Scope().holds("han", "zh")
+    assert ENGLISH.holds("latin", "en")
+    assert not any(ENGLISH.holds("latin", code) for code in ("fr", "sw", "und"))
+    assert LONG_WORDS.holds("latin", "de")
+    assert not LONG_WORDS.holds("latin", "vi")
+    assert not LONG_WORDS.holds("hangul", "ko")
+
+
+def test_deciding_rules_follow_the_config():
+    def names(**values):
+        return [rule.name for rule in deciding(RulesConfig(**values))]
+
+    gopher = [name for name in DEFAULTS if name.startswith("gopher.")]
+    assert names() == ["siliang.min_characters", *gopher]
+    assert names(sets=()) == ["siliang.min_characters"]
+    assert names(sets=("c4",)) == [
+        "siliang.min_characters",
+        "c4.max_characters",
+        "c4.lorem_ipsum",
+        "c4.curly_bracket",
+        "c4.min_sentences",
+        "c4.min_lines",
+    ]
+    assert names(disable=("gopher.min_words",)) == ["siliang.min_characters", *gopher[1:]]
+    # The order is that of RULES, whatever the order of the sets.
+    assert names(sets=("c4", "gopher-quality")) == names(sets=("gopher-quality", "c4"))
+
+
+def test_line_limits_in_force():
+    assert line_limits(RulesConfig()) == DEFAULT_LIMITS
+    names = ("c4.max_word_length", "c4.terminal_punctuation", "c4.min_line_words", "c4.javascript", "c4.policy")
+    off = LineLimits(max_word_length=None, terminal=False, min_words=None, javascript=False, policy=False)
+    assert line_limits(RulesConfig(disable=names)) == off
+    limits = {"c4.min_line_words": 3, "c4.terminal_punctuation": 0, "c4.javascript": 1, "c4.policy": 1}
+    assert line_limits(RulesConfig(limits=limits)) == LineLimits(
+        terminal=False, min_words=3, javascript=False, policy=False
+    )
+
+
+def test_limit_of():
+    rule = RULES["gopher.min_words"]
+    assert limit_of(rule, RulesConfig()) == 50
+    assert limit_of(rule, RulesConfig(limits={"gopher.min_words": 20})) == 20
+
+
+@pytest.mark.parametrize(
+    ("values", "parts"),
+    [
+        ({"limits": {"gopher.min_word": 3}}, ["rules.limits", "'gopher.min_word'", "gopher.min_words", "c4.policy"]),
+        ({"disable": ("min_words",)}, ["rules.disable", "'min_words'", "known rules: siliang.min_characters"]),
+        ({"limits": {"gopher.min_words": math.nan}}, ["'gopher.min_words'", "not a number"]),
+        ({"disable": ("siliang.min_characters",)}, ["'siliang.min_characters' always decides"]),
+        ({"disable": ("c4.min_lines",)}, ["'c4.min_lines' always decides"]),
+        ({"limits": {"siliang.min_characters": 0}}, ["must be at least 1, found 0"]),
+    ],
+)
+def test_bad_configs_are_named(values, parts):
+    with pytest.raises(RuleError) as error:
+        check_rules_config(RulesConfig(**values))
+    for part in parts:
+        assert part in str(error.value)
+
+
+def test_good_configs_pass():
+    check_rules_config(RulesConfig())
+    check_rules_config(RulesConfig(limits={"gopher.max_words": math.inf}, disable=("c4.policy",), sets=("c4",)))
+
+
+def test_descriptions_are_flat_and_complete():
+    rows = describe_rules()
+    assert [row["name"] for row in rows] == list(RULES)
+    assert all(isinstance(value, str | int | float | bool) for row in rows for value in row.values())
+    words = rows[1]
+    assert (words["limit"], words["comparison"], words["scripts"], words["languages"]) == (50, "min", "all", "all")
+    assert words["source"].startswith("Gopher")
+    told = {row["name"]: row for row in describe_rules(RulesConfig(limits={"gopher.min_words": 9}))}
+    assert told["gopher.min_words"]["limit_in_force"] == 9
+    assert told["gopher.min_words"]["decides"]
+    assert not told["c4.min_sentences"]["decides"]
+    assert told["gopher.min_stop_words"]["languages"] == "en"
+    assert told["gopher.min_mean_word_length"]["languages"] == "all but vi"
