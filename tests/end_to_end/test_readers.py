@@ -1,5 +1,9 @@
 """Any Arrow reader opens the shards."""
 
+import re
+from pathlib import Path
+from typing import Any
+
 import duckdb
 import polars
 import pyarrow as pa
@@ -63,3 +67,14 @@ def test_hugging_face_datasets_from_file(shards, rows):
     from datasets import load_dataset
 
     assert len(load_dataset("arrow", data_files=shards, split="train")) == rows
+
+
+def test_the_documented_snippet_runs(prepared, rows):
+    """docs/shards.md, as it stands there."""
+    page = (Path(__file__).parent.parent.parent / "docs" / "shards.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    found: dict[str, Any] = {"data": str(prepared)}
+    exec(code, found)
+    assert found["frame"].height == len(found["dataset"]) == rows
+    assert len(found["longest"]) == 3
+    assert len(found["text"]) > 20

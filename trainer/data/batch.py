@@ -1,4 +1,3 @@
-# ruff: noqa: N815  (shape suffixes in field names)
 """Rows of packing plans, filled with tokens, masked, and handed over as torch tensors.
 
 Shapes: B rows, T positions in a row, M predicted positions in the batch.

@@ -68,11 +68,13 @@ class Encoder(nn.Module):
         self.token_embedding = nn.Embedding(config.vocabulary_size, config.width, padding_idx=PAD)
         self.positions: AbsolutePositions | TupeAbsolutePositions
         self.positions = TupeAbsolutePositions(config) if config.positions == "tupe-a" else AbsolutePositions(config)
-        self.embedding_norm = nn.LayerNorm(config.width, eps=NORM_EPSILON) if config.embedding_norm else nn.Identity()
+        self.embedding_norm = (
+            nn.LayerNorm(config.width, eps=NORM_EPSILON) if config.normalises_embeddings else nn.Identity()
+        )
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.final_norm = nn.LayerNorm(config.width, eps=NORM_EPSILON) if config.norm == "pre" else nn.Identity()
-        initialise(self, config.std)
+        initialise(self, config.init_std)
 
     def forward(self, tokens_BT: Tensor, segments_BT: Tensor, positions_BT: Tensor) -> Tensor:
         """h_BTD, the last layer's states.

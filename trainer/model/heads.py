@@ -21,7 +21,7 @@ class MaskedLMHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.vocabulary_size))
         # In a tuple so that the tied matrix is a parameter of the encoder alone and stands once in a checkpoint.
         self._token_embedding = (token_embedding,)
-        initialise(self, config.std)
+        initialise(self, config.init_std)
 
     def forward(self, h_MD: Tensor) -> Tensor:
         """logits_MV; only the rows to be predicted are worth their 2 D V operations."""

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from pydantic import ValidationError
+from torch import nn
 
 from trainer.model.config import ModelConfig
 from trainer.model.encoder import Encoder
@@ -39,11 +40,11 @@ def test_frozen_and_round_trip():
     assert ModelConfig.model_validate_json(made.model_dump_json()) == made
 
 
-def test_initial_deviation_keeps_the_variance_of_bert():
-    assert config(width=768, heads=12).std == pytest.approx(0.02)
-    for width in (64, 128, 256):
-        assert config(width=width).std ** 2 * width == pytest.approx(0.02**2 * 768)
-    assert config(init_std=0.06).std == 0.06
+@pytest.mark.parametrize(("norm", "asked", "wanted"), [("post", None, True), ("pre", None, False), ("pre", True, True)])
+def test_embedding_norm_follows_the_kind_of_norm(norm, asked, wanted):
+    made = config(norm=norm, embedding_norm=asked)
+    assert made.normalises_embeddings is wanted
+    assert isinstance(Encoder(made).embedding_norm, nn.LayerNorm) is wanted
 
 
 def test_presets_are_valid_and_grow():

@@ -52,7 +52,6 @@ def test_norms(pack, make_config):
         pre.final_norm.weight.zero_()
         pre.final_norm.bias.fill_(3.0)
     assert (pre(*rows) == 3).all()
-    assert isinstance(Encoder(make_config(embedding_norm=False)).embedding_norm, nn.Identity)
 
 
 @pytest.mark.parametrize("positions", ["tupe-a", "absolute"])
