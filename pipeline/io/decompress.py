@@ -7,7 +7,6 @@ members.
 import errno
 import gzip
 import io
-import re
 import zlib
 from collections.abc import Generator, Iterator
 from typing import IO, cast
@@ -16,6 +15,7 @@ import fsspec
 import zstandard
 
 from pipeline.config import InputConfig
+from pipeline.io.filesystem import is_url
 from pipeline.io.formats.names import compression_of
 
 CHUNK = 1 << 20
@@ -28,8 +28,6 @@ BOMB_FLOOR = 1 << 20
 TRANSIENT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN, errno.ETIMEDOUT})
 """Errors of the machine, not of the file: raised, so that the runner tries again."""
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-
 
 class ReadError(Exception):
     """A part of a file that cannot be used: the reason code of the quarantine and a sentence for people."""
@@ -38,10 +36,6 @@ class ReadError(Exception):
         super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
-
-
-def is_url(path: str) -> bool:
-    return _URL.match(path) is not None
 
 
 def open_raw(path: str) -> IO[bytes]:

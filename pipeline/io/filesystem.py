@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import posixpath
+import re
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
@@ -13,8 +14,18 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 
+_LOCAL = LocalFileSystem()
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def is_url(path: str) -> bool:
+    return _URL.match(path) is not None
+
+
 def resolve(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """File system and the path inside it."""
+    if not is_url(path):  # fsspec would take "a::b" for a chain of file systems and "c:/x" for a protocol
+        return _LOCAL, os.path.abspath(os.path.expanduser(path))
     return fsspec.url_to_fs(path)
 
 
