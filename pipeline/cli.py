@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage. Errors are one clear line on stderr.
 
 import logging
 import os
+import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +24,7 @@ from pipeline.inspect import find, render  # noqa: E402
 from pipeline.io.inputs import InputError  # noqa: E402
 from pipeline.progress import StageProgress  # noqa: E402
 from pipeline.report.page import write_report  # noqa: E402
+from pipeline.report.visible import visible_text  # noqa: E402
 from pipeline.run import PrepareError, Request  # noqa: E402
 from pipeline.run import prepare as run_prepare  # noqa: E402
 from pipeline.runner import LOCAL, RUNNERS, Execution, JobError, quiet_logs  # noqa: E402
@@ -33,7 +35,10 @@ from pipeline.workspace import OutputError  # noqa: E402
 logging.disable(logging.NOTSET)
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help=__doc__)
-out = Console(highlight=False)
+out = Console(highlight=False, markup=False, emoji=False)
+
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]")
+"""What JSON may leave as it is and a terminal obeys: DEL, the C1 controls, line separators, bidirectional controls."""
 
 USAGE = (ConfigError, InputError, OutputError, RuleError, VocabularyError)
 FAILED = (PrepareError, JobError, ManifestError, OSError)
@@ -103,7 +108,7 @@ def inspect(
     rows = find(directory, record, doc, rule, limit)
     if as_json or not sys.stdout.isatty():
         for row in rows:
-            sys.stdout.write(orjson.dumps(row).decode() + "\n")
+            sys.stdout.write(_UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", orjson.dumps(row).decode()) + "\n")
     else:
         render(rows, out)
     if not rows:
@@ -137,6 +142,12 @@ def rules(as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] =
     out.print(table)
 
 
+def _complain(message: object) -> None:
+    """Control characters, which a file name may hold, are shown and not obeyed."""
+    shown = "\n".join(visible_text(line, 4000) for line in str(message).split("\n"))
+    typer.echo(f"siliang-pipeline: {shown}", err=True)
+
+
 def run(arguments: list[str]) -> int:
     """Exit code of a command line. What follows the first `--` is for Beam."""
     own, beam_options = arguments, []
@@ -148,10 +159,10 @@ def run(arguments: list[str]) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     except USAGE as error:
-        typer.echo(f"siliang-pipeline: {error}", err=True)
+        _complain(error)
         return 2
     except FAILED as error:
-        typer.echo(f"siliang-pipeline: {error}", err=True)
+        _complain(error)
         return 1
     except KeyboardInterrupt:
         typer.echo("siliang-pipeline: stopped; the same command goes on from the finished parts", err=True)

@@ -22,7 +22,7 @@ import orjson
 from pipeline import settle
 from pipeline.config import PipelineConfig
 from pipeline.io import filesystem
-from pipeline.io.inputs import InputError, list_inputs
+from pipeline.io.inputs import InputError, list_inputs, outside
 from pipeline.progress import StageProgress
 from pipeline.report.page import write_report
 from pipeline.runner import Execution, run_job
@@ -31,7 +31,7 @@ from pipeline.stages.parts import PartRecord, Task, collect_parts, digest_of, fi
 from pipeline.stages.tally import AuditTally
 from pipeline.text.rules import check_rules_config, deciding
 from pipeline.words.vocabulary import check_vocabulary, train_vocabulary
-from pipeline.workspace import StageResult, Workspace
+from pipeline.workspace import OutputError, StageResult, Workspace
 from schemas.manifest import FileEntry, Manifest
 
 Build = Callable[[beam.Pipeline, str], object]
@@ -60,19 +60,24 @@ class Preparation:
     def __init__(self, request: Request, progress: StageProgress) -> None:
         self.request = request
         self.config = request.config
-        self.output = request.output.rstrip("/")
+        self.output = request.output.rstrip("/") or request.output[:1]
         self.space = Workspace(self.output)
         self.progress = progress
         self.results: dict[str, StageResult] = {}
         self.fingerprints: dict[str, str] = {}
+        if not self.output:
+            raise OutputError("--output is empty: name a directory")
+        if not self.output.isprintable():
+            raise OutputError(f"--output {self.output!r}: control characters or bytes that are not UTF-8 in its name")
         excluded = self.config.input.exclude
+        # An earlier output below an INPUT is no input.
         self.files = [
             file
-            for file in list_inputs(request.inputs)
+            for file in outside(list_inputs(request.inputs), self.output)
             if not any(fnmatchcase(file.relative, pattern) for pattern in excluded)
         ]
         if not self.files:
-            raise InputError(f"every input file matches one of input.exclude = {list(excluded)}")
+            raise InputError(f"every input file lies in --output or matches one of input.exclude = {list(excluded)}")
         self.input_bytes = sum(max(file.size, 0) for file in self.files)
 
     # ---- how any stage runs
@@ -374,6 +379,9 @@ def prepare(request: Request, progress: StageProgress | None = None) -> Manifest
     run = Preparation(request, progress or StageProgress(quiet=True))
     if request.vocabulary is not None and filesystem.is_local(request.vocabulary):
         check_vocabulary(request.vocabulary)
+    if not filesystem.exists(run.space.path("stages", "config.json")) and set(filesystem.entries(run.output)) - {"stages"}:
+        # `stages` alone is what a run leaves that was killed at its very beginning.
+        raise OutputError(f"{run.output} holds files that are not this program's; choose another --output")
     run.space.claim(request.config, run._given_digest())
     cleaned = run.clean()
     run.deduplicate(cleaned)

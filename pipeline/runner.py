@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -58,7 +59,8 @@ class _Watch:
         found = re.search(r"Worker subprocess exited with return code (-?\d+)", str(arguments.exc_value))
         if found is None:
             # A dead worker breaks its channels: each of Beam's threads would print a traceback of its own.
-            if "beam" not in (arguments.thread.name if arguments.thread else ""):
+            frames = traceback.walk_tb(arguments.exc_traceback)
+            if not any("apache_beam" in frame.f_code.co_filename for frame, _ in frames):
                 self._previous(arguments)
             return
         code = int(found[1])

@@ -75,6 +75,15 @@ def listing(directory: str) -> list[str]:
     return sorted(posixpath.basename(e["name"]) for e in entries if e["type"] == "file")
 
 
+def entries(directory: str) -> list[str]:
+    """Names of all that lies directly in a directory, sorted; empty where it does not exist."""
+    fs, inner = resolve(directory)
+    try:
+        return sorted(posixpath.basename(name.rstrip("/")) for name in fs.ls(inner, detail=False))
+    except FileNotFoundError:
+        return []
+
+
 def remove(path: str) -> None:
     fs, inner = resolve(path)
     if fs.exists(inner):

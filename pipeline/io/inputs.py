@@ -16,7 +16,8 @@ import fsspec
 from fsspec.utils import glob_translate
 
 from pipeline.config import InputConfig
-from pipeline.io.decompress import is_url, read_chunks
+from pipeline.io.decompress import read_chunks
+from pipeline.io.filesystem import is_url
 from pipeline.io.formats.encoding import peek
 from pipeline.io.formats.names import basename, format_of, stem
 from pipeline.io.formats.wikiextractor import is_wikiextractor
@@ -93,6 +94,20 @@ def list_inputs(inputs: Sequence[str]) -> list[InputFile]:
         if one.relative == two.relative:
             raise InputError(f"two input files are called '{one.relative}': {one.path!r} and {two.path!r}")
     return files
+
+
+def outside(files: Sequence[InputFile], directory: str) -> list[InputFile]:
+    """The files that do not lie in `directory`, whichever links lead there."""
+    if is_url(directory):
+        return [file for file in files if not file.path.startswith(directory.rstrip("/") + "/")]
+    root = os.path.realpath(os.path.expanduser(directory))
+    inside: dict[str, bool] = {}
+    for file in files:
+        parent = os.path.dirname(file.path)
+        if parent not in inside:
+            real = os.path.realpath(parent)
+            inside[parent] = not is_url(file.path) and os.path.commonpath([real, root]) == root
+    return [file for file in files if not inside[os.path.dirname(file.path)]]
 
 
 def _parse(argument: str) -> _Input:

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from pipeline.config import InputConfig
 from pipeline.doc_id import doc_id
-from pipeline.io.decompress import ReadError, is_url, open_raw, read_chunks
+from pipeline.io.decompress import ReadError, open_raw, read_chunks
+from pipeline.io.filesystem import is_url
 from pipeline.io.formats.csv import read_csv
 from pipeline.io.formats.html import read_html
 from pipeline.io.formats.json import read_json
@@ -40,7 +41,7 @@ _READERS: dict[str, Callable[[Iterator[bytes], InputConfig], Iterator[Record]]] 
 _PROBLEMS = {
     "link_loop": "the link leads to a directory that is read already",
     "unreadable": "the file or directory cannot be read (permissions, or a link that leads nowhere)",
-    "unsupported_format": f"the format is not known; known are {KNOWN}",
+    "unsupported_format": f"it is no regular file, or its format is not known; known are {KNOWN}",
 }
 
 

@@ -6,6 +6,7 @@ read -> main text -> repair -> language -> statistics -> judge -> cut lines -> w
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote, unquote
 
 import apache_beam as beam
 import numpy as np
@@ -17,8 +18,11 @@ from pipeline.dedup.minhash import signatures
 from pipeline.dedup.normalize import digests, normalise_batch
 from pipeline.dedup.shingles import shingle_sets
 from pipeline.io import filesystem
+from pipeline.io.decompress import ReadError, unreadable
+from pipeline.io.filesystem import is_url
 from pipeline.io.inputs import InputFile
-from pipeline.io.read import read_batches
+from pipeline.io.read import BATCH_BYTES as READ_BYTES
+from pipeline.io.read import BATCH_ROWS, read_batches
 from pipeline.records import with_columns
 from pipeline.stages.parts import MakeParts, PartWriter, ReadTasks, Task, digest_of
 from pipeline.stages.tally import AuditTally
@@ -84,7 +88,7 @@ def plan_units(files: list[InputFile], config: PipelineConfig) -> list[Task]:
     )
     tasks = []
     for index, group in enumerate(groups):
-        spec = {"part": index, "files": [[f.path, f.relative, f.source, f.size, f.problem] for f in group]}
+        spec = {"part": index, "files": [[_quoted(f.path), f.relative, f.source, f.size, f.problem] for f in group]}
         stamps = [None if f.problem else filesystem.stamp(f.path) for f in group]
         tasks.append(Task(index, spec, digest_of(shared, spec, stamps), sum(max(f.size, 0) for f in group)))
     return tasks
@@ -141,6 +145,26 @@ def signature_rows(documents: pa.RecordBatch, config: PipelineConfig) -> pa.Reco
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
+def _quoted(path: str) -> str:
+    """The path in ASCII: names that are not UTF-8 hold surrogates, which JSON cannot."""
+    return quote(path, errors="surrogateescape")
+
+
+def _unquoted(path: str) -> str:
+    return unquote(path, errors="surrogateescape")
+
+
+def _digest(path: str) -> str:
+    """sha256 of the stored bytes, or why there is none: such a file is quarantined, and no reason to stop."""
+    try:
+        return filesystem.digest(path)
+    except OSError as error:
+        reason = unreadable(error, is_url(path))
+        if isinstance(reason, ReadError):
+            return reason.reason
+        raise
+
+
 @dataclass(frozen=True)
 class CleanUnit:
     """Makes one part: reads the unit's files and writes documents, audit and signatures side by side."""
@@ -148,11 +172,21 @@ class CleanUnit:
     config: PipelineConfig
 
     def _batches(self, files: list[InputFile]) -> Iterator[pa.RecordBatch]:
+        """Small files share a batch: a batch costs milliseconds, however small it is."""
+        held: list[pa.RecordBatch] = []
+        rows = size = 0
         for file in files:
-            yield from read_batches(file, self.config.input)
+            for batch in read_batches(file, self.config.input):
+                if held and (rows + len(batch) > BATCH_ROWS or size + batch.nbytes > READ_BYTES):
+                    yield pa.concat_batches(held)
+                    held, rows, size = [], 0, 0
+                held.append(batch)
+                rows, size = rows + len(batch), size + batch.nbytes
+        if held:
+            yield pa.concat_batches(held)
 
     def __call__(self, spec: dict[str, Any], part: PartWriter) -> dict[str, Any]:
-        files = [InputFile(*values) for values in spec["files"]]
+        files = [InputFile(_unquoted(path), *values) for path, *values in spec["files"]]
         permutations = (
             self.config.deduplicate.bands * self.config.deduplicate.rows if self.config.deduplicate.near else 0
         )
@@ -172,7 +206,7 @@ class CleanUnit:
                     signed.write(signature_rows(passed, self.config))
                 tally.add(rows)
                 text_bytes += pc.sum(pc.binary_length(passed["text"])).as_py() or 0
-        digests = {f.relative: filesystem.digest(f.path) for f in files if f.problem is None}
+        digests = {f.relative: _digest(f.path) for f in files if f.problem is None}
         return {**tally.facts(), "documents": documents.rows, "text_bytes": text_bytes, "input_digests": digests}
 
 
