@@ -20,6 +20,7 @@ from pipeline.config import ConfigError, load_config
 from schemas.manifest import ManifestError, read_manifest, verify_files
 
 logging.disable(logging.WARNING)  # importing Beam without its Google extra warns on every start
+from pipeline.commit import ConservationError  # noqa: E402
 from pipeline.inspect import find, render  # noqa: E402
 from pipeline.io.inputs import InputError  # noqa: E402
 from pipeline.progress import StageProgress  # noqa: E402
@@ -41,7 +42,7 @@ _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060\u2066-\u20
 """What JSON may leave as it is and a terminal obeys: DEL, the C1 controls, line separators, bidirectional controls."""
 
 USAGE = (ConfigError, InputError, OutputError, RuleError, VocabularyError)
-FAILED = (PrepareError, JobError, ManifestError, OSError)
+FAILED = (PrepareError, ConservationError, JobError, ManifestError, OSError)
 
 
 def _version(wanted: bool) -> None:

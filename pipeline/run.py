@@ -6,20 +6,17 @@ A stage that ended with the same fingerprint is not done again; a stage that was
 parts. The manifest is written last: it is the commit point.
 """
 
-import platform
 import tempfile
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import orjson
 
 from pipeline import settle
+from pipeline.commit import commit, make_manifest, write_cost
 from pipeline.config import PipelineConfig
 from pipeline.io import filesystem
 from pipeline.io.inputs import InputError, list_inputs, outside
@@ -29,7 +26,7 @@ from pipeline.runner import Execution, run_job
 from pipeline.stages import clean, count, deduplicate, encode, vocabulary
 from pipeline.stages.parts import PartRecord, Task, collect_parts, digest_of, finished_part, write_tasks
 from pipeline.stages.tally import AuditTally
-from pipeline.text.rules import check_rules_config, deciding
+from pipeline.text.rules import check_rules_config
 from pipeline.words.vocabulary import check_vocabulary, train_vocabulary
 from pipeline.workspace import OutputError, StageResult, Workspace
 from schemas.manifest import FileEntry, Manifest
@@ -67,8 +64,8 @@ class Preparation:
         self.fingerprints: dict[str, str] = {}
         if not self.output:
             raise OutputError("--output is empty: name a directory")
-        if not self.output.isprintable():
-            raise OutputError(f"--output {self.output!r}: control characters or bytes that are not UTF-8 in its name")
+        if any("\ud800" <= character <= "\udfff" for character in self.output):
+            raise OutputError(f"--output {self.output!r}: its name is not UTF-8")
         excluded = self.config.input.exclude
         # An earlier output below an INPUT is no input.
         self.files = [
@@ -119,8 +116,10 @@ class Preparation:
         resumed = sum(finished_part(self.output, clean.STAGE, task) is not None for task in tasks)
 
         def work() -> StageResult:
-            self._job(clean.STAGE, tasks, lambda pipeline, path: clean.build(pipeline, self.output, path, self.config))
-            return StageResult("", timing={"input_bytes": self.input_bytes, "resumed_units": resumed})
+            made = self._job(clean.STAGE, tasks, lambda p, path: clean.build(p, self.output, path, self.config))
+            return StageResult(
+                "", facts={"records": sum(r.facts["records"] for r in made)}, timing={"resumed_units": resumed}
+            )
 
         # The stage's fingerprint names what was read, which only finished parts know; their own keys decide the work.
         planned = digest_of([task.key for task in tasks])
@@ -303,8 +302,6 @@ class Preparation:
             tasks.append(Task(number, spec, digest_of(fingerprint, "notes", spec)))
         return self._job(f"{encode.STAGE}/notes", tasks, lambda p, path: encode.build_notes(p, self.output, path, size))
 
-    # ---- the commit
-
     def _chain(self, stage: str, stage_version: int, before: str) -> str:
         """The stage's fingerprint: its version, its part of the config, and the stage before it."""
         sections: dict[str, Any] = {
@@ -321,52 +318,9 @@ class Preparation:
     def _given_digest(self) -> str | None:
         return filesystem.digest(self.request.vocabulary) if self.request.vocabulary else None
 
-    def manifest(self) -> Manifest:
-        tally = AuditTally.total([self.results[deduplicate.STAGE].facts])
-        counts = tally.counts()
-        files = tuple(sorted((e for r in self.results.values() for e in r.files), key=lambda entry: entry.path))
-        if not counts.balanced():
-            raise PrepareError(f"records do not add up ({counts}); this is a fault of siliang, please report it")
-        manifest = Manifest(
-            config=self.config.model_dump(mode="json"),
-            versions=library_versions(),
-            fingerprints=self.fingerprints,
-            counts=counts,
-            sources=tally.source_counts(),
-            # Zeros too: a rule that decides and never fires is worth a look.
-            rules=dict.fromkeys((rule.name for rule in deciding(self.config.rules)), 0) | tally.rules,
-            files=list(files),
-            vocabulary_size=self.results[vocabulary.STAGE].facts["size"],
-            tokens=sum(entry.tokens for entry in files if entry.path.startswith(("train/", "valid/"))),
-        )
-        self.space.prune(files)
-        filesystem.write_atomic(self.space.path("manifest.json"), manifest.to_bytes())
-        return manifest
-
-    def report(self) -> None:
-        """What the run cost goes to report/run.json: the one place for times and machines. Then the page is written."""
-        stages = [{"name": name, **result.timing} for name, result in self.results.items()]
-        cost = {
-            "workers": self.request.execution.workers,
-            "runner": self.request.execution.runner,
-            "python": platform.python_version(),
-            "cpu": platform.processor() or platform.machine(),
-            "stages": [{"input_bytes": self.input_bytes, **stage} for stage in stages],
-        }
-        filesystem.write_atomic(self.space.path("report", "run.json"), orjson.dumps(cost, option=orjson.OPT_INDENT_2))
-        if filesystem.is_local(self.output):
-            with self.progress.stage("report"):
-                write_report(self.output)
-
 
 def _files(records: list[PartRecord]) -> tuple[FileEntry, ...]:
     return tuple(entry for record in records for entry in record.files)
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of what decides bytes."""
-    names = ("siliang", "ftfy", "numpy", "py3langid", "pyarrow", "resiliparse", "sentencepiece")
-    return {name: version(name) for name in names} | {"unicode": unicodedata.unidata_version}
 
 
 def prepare(request: Request, progress: StageProgress | None = None) -> Manifest:
@@ -379,15 +333,16 @@ def prepare(request: Request, progress: StageProgress | None = None) -> Manifest
     run = Preparation(request, progress or StageProgress(quiet=True))
     if request.vocabulary is not None and filesystem.is_local(request.vocabulary):
         check_vocabulary(request.vocabulary)
-    if not filesystem.exists(run.space.path("stages", "config.json")) and set(filesystem.entries(run.output)) - {"stages"}:
-        # `stages` alone is what a run leaves that was killed at its very beginning.
-        raise OutputError(f"{run.output} holds files that are not this program's; choose another --output")
     run.space.claim(request.config, run._given_digest())
     cleaned = run.clean()
     run.deduplicate(cleaned)
     model = run.vocabulary(cleaned)
     run.count(len(cleaned), model)
     run.encode(model)
-    manifest = run.manifest()
-    run.report()
+    manifest = make_manifest(run.config, run.results, run.fingerprints)
+    commit(run.space, manifest)
+    write_cost(run.space, request.execution, run.results, run.input_bytes)
+    if filesystem.is_local(run.output):
+        with run.progress.stage("report"):
+            write_report(run.output)
     return manifest

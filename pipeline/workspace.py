@@ -64,7 +64,8 @@ class Workspace:
                         "choose another --output, or delete this one"
                     )
             return
-        if filesystem.exists(self.path("manifest.json")) or filesystem.listing(self.output):
+        # `stages` alone is what a run leaves that was killed at its very beginning.
+        if set(filesystem.entries(self.output)) - {"stages"}:
             raise OutputError(f"{self.output} holds files that are not this program's; choose another --output")
         filesystem.write_atomic(marker, orjson.dumps(owner, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
 

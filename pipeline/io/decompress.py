@@ -75,19 +75,22 @@ def read_chunks(path: str, size: int, config: InputConfig) -> Generator[bytes, N
         produced = 0
         for chunk in chunks:
             produced += len(chunk)
-            consumed = max(size, counted.consumed)
-            if produced > BOMB_FLOOR and produced > config.max_expansion * consumed:
-                raise ReadError(
-                    "decompression_bomb",
-                    f"{consumed} compressed bytes grew to more than {produced} bytes: over max_expansion = "
-                    f"{config.max_expansion:g}",
-                )
-            if produced > config.max_file_bytes:
-                raise ReadError(
-                    "decompression_bomb",
-                    f"more than max_file_bytes = {config.max_file_bytes} bytes after decompression",
-                )
+            check_expansion(produced, max(size, counted.consumed), config)
             yield chunk
+
+
+def check_expansion(produced: int, consumed: int, config: InputConfig) -> None:
+    """Raises ReadError `decompression_bomb` where `consumed` stored bytes gave too many bytes."""
+    if produced > BOMB_FLOOR and produced > config.max_expansion * consumed:
+        raise ReadError(
+            "decompression_bomb",
+            f"{consumed} compressed bytes grew to {produced} bytes or more: over max_expansion = "
+            f"{config.max_expansion:g}",
+        )
+    if produced > config.max_file_bytes:
+        raise ReadError(
+            "decompression_bomb", f"more than max_file_bytes = {config.max_file_bytes} bytes after decompression"
+        )
 
 
 class _CountingReader(io.RawIOBase):

@@ -13,7 +13,6 @@ import fsspec
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
-
 _LOCAL = LocalFileSystem()
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 

@@ -190,13 +190,14 @@ class CleanUnit:
         permutations = (
             self.config.deduplicate.bands * self.config.deduplicate.rows if self.config.deduplicate.near else 0
         )
-        tally, text_bytes = AuditTally(), 0
+        tally, text_bytes, records = AuditTally(), 0, 0
         with (
             part.sink(audit_path(part.index), AUDIT, batch_bytes=BATCH_BYTES) as audit,
             part.sink(documents_path(part.index), DOCUMENTS, batch_bytes=BATCH_BYTES) as documents,
             part.sink(signatures_path(part.index), signature_schema(permutations)) as signed,
         ):
             for raw in self._batches(files):
+                records += raw.num_rows
                 batch = clean_batch(raw, self.config)
                 rows = audit_rows(batch)
                 audit.write(rows)
@@ -207,7 +208,13 @@ class CleanUnit:
                 tally.add(rows)
                 text_bytes += pc.sum(pc.binary_length(passed["text"])).as_py() or 0
         digests = {f.relative: _digest(f.path) for f in files if f.problem is None}
-        return {**tally.facts(), "documents": documents.rows, "text_bytes": text_bytes, "input_digests": digests}
+        return {
+            **tally.facts(),
+            "records": records,
+            "documents": documents.rows,
+            "text_bytes": text_bytes,
+            "input_digests": digests,
+        }
 
 
 def build(pipeline: beam.Pipeline, output: str, tasks: str, config: PipelineConfig) -> None:
