@@ -199,7 +199,7 @@ class Preparation:
                 f"no document was kept of {counts.input:,} records; what decided: {named or 'nothing came in'}"
             )
 
-    def vocabulary(self, cleaned: list[PartRecord]) -> Path:
+    def vocabulary(self, cleaned: list[PartRecord]) -> str:
         fingerprint = self._chain(vocabulary.STAGE, vocabulary.VERSION, deduplicate.STAGE)
         target = self.space.path(vocabulary.MODEL)
         available = sum(record.facts["text_bytes"] for record in cleaned)
@@ -225,9 +225,9 @@ class Preparation:
         result = self._stage(vocabulary.STAGE, fingerprint, len(cleaned), work)
         if result.facts.get("note"):
             self.progress.say(f"vocabulary: {result.facts['note']}")
-        return Path(target)
+        return target
 
-    def count(self, parts: int, model: Path) -> None:
+    def count(self, parts: int, model: str) -> None:
         fingerprint = self._chain(count.STAGE, count.VERSION, vocabulary.STAGE)
         valid_share = self.config.shards.valid_share
 
@@ -238,7 +238,7 @@ class Preparation:
             path = write_tasks(self.output, count.STAGE, tasks)
             run_job(
                 count.STAGE,
-                lambda p: count.build(p, self.output, path, str(model), valid_share),
+                lambda p: count.build(p, self.output, path, model, valid_share),
                 self.request.execution,
                 parts,
             )
@@ -248,7 +248,7 @@ class Preparation:
 
         self._stage(count.STAGE, fingerprint, parts, work)
 
-    def encode(self, model: Path) -> None:
+    def encode(self, model: str) -> None:
         fingerprint = self._chain(encode.STAGE, encode.VERSION, count.STAGE)
         words, size = self.config.words, self.results[vocabulary.STAGE].facts["size"]
         counted = self.results[count.STAGE].facts
@@ -267,7 +267,7 @@ class Preparation:
             path = write_tasks(self.output, f"{encode.STAGE}/shards", tasks)
             run_job(
                 encode.STAGE,
-                lambda p: encode.build_shards(p, self.output, path, str(model), words.contexts),
+                lambda p: encode.build_shards(p, self.output, path, model, words.contexts),
                 self.request.execution,
                 len(tasks),
             )

@@ -1,7 +1,6 @@
 """The single-node steps between jobs: what the driver decides from ids, hashes and counts. No text passes here."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +16,9 @@ from pipeline.stages import count, deduplicate, encode
 from pipeline.stages.clean import signatures_path
 from pipeline.stages.parts import digest_of
 from pipeline.stages.tables import read_partitions
+from pipeline.stages.vocabulary import load_tokenizer
 from pipeline.words.frequency import token_table, word_table
 from pipeline.words.rare import rare_range, select_rare
-from pipeline.words.tokenizer import Tokenizer
 from schemas.arrow import TOKEN_FREQUENCY, WORD_FREQUENCY
 from schemas.manifest import FileEntry
 
@@ -148,9 +147,9 @@ def write_decisions(output: str, drops: Drops, parts: int) -> None:
         _write(output, deduplicate.decisions_path(number), table.slice(low, high - low), deduplicate.DECISIONS)
 
 
-def write_frequencies(output: str, model: Path, parts: int) -> tuple[tuple[FileEntry, ...], int]:
+def write_frequencies(output: str, model: str, parts: int) -> tuple[tuple[FileEntry, ...], int]:
     """frequency/tokens.arrow and frequency/words.arrow; returns their entries and the number of running words."""
-    tokenizer = Tokenizer(model)
+    tokenizer = load_tokenizer(model)
     totals = count.token_totals(output, parts, tokenizer.size)
     tokens = token_table(tokenizer, totals.count, totals.documents)
     words = word_table(read_partitions(output, count.WORDS, WORD_FREQUENCY))

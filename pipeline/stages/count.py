@@ -16,10 +16,10 @@ from pipeline.io import filesystem
 from pipeline.stages.kept import kept_documents
 from pipeline.stages.parts import MakeParts, PartWriter, ReadTasks
 from pipeline.stages.tables import CombineTables
+from pipeline.stages.vocabulary import load_tokenizer
 from pipeline.words.frequency import count_tokens, count_words, merge_words
 from pipeline.words.spans import word_spans
 from pipeline.words.split import share_mask
-from pipeline.words.tokenizer import Tokenizer
 from schemas.arrow import WORD_FREQUENCY, token_type
 
 STAGE = "count"
@@ -62,7 +62,7 @@ class MakeTokens:
         self._valid_share = valid_share
 
     def setup(self) -> None:
-        self._tokenizer = Tokenizer(self._model)
+        self._tokenizer = load_tokenizer(self._model)
 
     def __call__(self, spec: dict[str, Any], part: PartWriter) -> dict[str, Any]:
         size = self._tokenizer.size

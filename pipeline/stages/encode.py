@@ -19,10 +19,11 @@ from pipeline.io import filesystem
 from pipeline.stages.count import tokens_path
 from pipeline.stages.parts import MakeParts, PartWriter, ReadTasks
 from pipeline.stages.tables import CombineTables, read_partitions
+from pipeline.stages.vocabulary import load_tokenizer
 from pipeline.words.notes import CANDIDATES, best_candidates, cut_windows, note_candidates, notes_table, windows_schema
 from pipeline.words.rare import RareWords, rare_spans
 from pipeline.words.spans import word_spans
-from pipeline.words.tokenizer import Encoded, Tokenizer
+from pipeline.words.tokenizer import Encoded
 from schemas.arrow import example, note
 
 STAGE = "encode"
@@ -82,7 +83,7 @@ class MakeShard:
         self._contexts = contexts
 
     def setup(self) -> None:
-        self._tokenizer = Tokenizer(self._model)
+        self._tokenizer = load_tokenizer(self._model)
         self._rare = RareWords(filesystem.open_arrow(filesystem.join(self._output, RARE)).read_all())
 
     def __call__(self, spec: dict[str, Any], part: PartWriter) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 kept documents --share by hash of doc_id--> sample parts --> SentencePiece (this process)
 """
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -14,12 +16,19 @@ from pipeline.io import filesystem
 from pipeline.stages.kept import kept_documents
 from pipeline.stages.parts import MakeParts, PartWriter, ReadTasks
 from pipeline.words.split import share_mask
+from pipeline.words.tokenizer import Tokenizer
 
 STAGE = "vocabulary"
 VERSION = 1
 
 MODEL = "vocabulary/siliang.model"
 SAMPLE = pa.schema([pa.field("text", pa.string(), nullable=False)])
+
+
+def load_tokenizer(path: str) -> Tokenizer:
+    """The tokenizer of a model anywhere; SentencePiece itself reads local files only."""
+    with tempfile.TemporaryDirectory() as directory:
+        return Tokenizer(filesystem.local_copy(path, Path(directory)))
 
 
 def sample_path(part: int) -> str:

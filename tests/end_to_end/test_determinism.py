@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.io import filesystem
 from pipeline.run import Request, prepare
 from pipeline.runner import Execution
 
@@ -33,6 +34,15 @@ def manifest_of(directory: Path) -> bytes:
 def test_the_runner_changes_no_byte(raw, prepared, config, tmp_path, execution):
     prepare(Request((str(raw),), str(tmp_path / "data"), config, execution=execution))
     assert manifest_of(tmp_path / "data") == manifest_of(prepared)
+
+
+def test_a_store_that_is_no_local_disk_changes_no_byte(raw, prepared, config):
+    """fsspec's memory file system stands for every object store: no mmap, no rename of its own, no local path."""
+    output = "memory://siliang-remote/data"
+    prepare(Request((str(raw),), output, config))
+    assert filesystem.read_bytes(f"{output}/manifest.json") == manifest_of(prepared)
+    shard = f"{output}/train/{filesystem.listing(output + '/train')[0]}"
+    assert filesystem.open_arrow(shard).num_record_batches > 0
 
 
 def test_input_order_and_place_change_no_byte(raw, prepared, config, tmp_path):
