@@ -1,13 +1,14 @@
 """Runs one Beam job on the chosen runner and turns its failures into one clear line."""
 
 import logging
-import os
 import re
 import signal
 import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import FrameType
+from typing import Any
 
 import apache_beam as beam
 import psutil
@@ -48,12 +49,25 @@ def quiet_logs() -> None:
     logging.getLogger("root").setLevel(logging.WARNING)
 
 
+class _WorkerDied(BaseException):
+    """Raised in the main thread to end Beam's wait; no `except Exception` on the way may swallow it."""
+
+
 class _Watch:
-    """Watches local worker processes: Beam waits for ever when one is killed, so the wait is ended from here."""
+    """Watches local worker processes: Beam waits for ever when one is killed, so the wait is ended from here.
+
+    By a signal of its own: SIGINT is ignored in background jobs of a shell, and a signal is all that ends a wait.
+    """
 
     def __init__(self) -> None:
         self.death: str | None = None
         self._previous = threading.excepthook
+        self._main = threading.current_thread() is threading.main_thread()
+        self._handler: Any = None
+
+    @staticmethod
+    def _interrupt(number: int, frame: FrameType | None) -> None:
+        raise _WorkerDied
 
     def _hook(self, arguments: threading.ExceptHookArgs) -> None:
         found = re.search(r"Worker subprocess exited with return code (-?\d+)", str(arguments.exc_value))
@@ -66,13 +80,18 @@ class _Watch:
         code = int(found[1])
         reason = "killed (out of memory?)" if code in (137, -9) else f"exit code {code}"
         self.death = f"a worker process ended early: {reason}"
-        os.kill(os.getpid(), signal.SIGINT)
+        if self._main:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     def __enter__(self) -> "_Watch":
         threading.excepthook = self._hook
+        if self._main:
+            self._handler = signal.signal(signal.SIGUSR1, self._interrupt)
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._main:
+            signal.signal(signal.SIGUSR1, self._handler)
         # After a death the hook stays: Beam's threads go on failing until the process ends.
         if self.death is None:
             threading.excepthook = self._previous
@@ -108,10 +127,11 @@ def run_job(name: str, build: Callable[[beam.Pipeline], object], execution: Exec
             build(pipeline)
             result = pipeline.run()
             state = result.wait_until_finish()
+        except _WorkerDied:
+            stop_workers()
+            raise JobError(f"stage {name}: {watch.death}; run the same command again to go on") from None
         except KeyboardInterrupt:
             stop_workers()
-            if watch.death:
-                raise JobError(f"stage {name}: {watch.death}; run the same command again to go on") from None
             raise
         except (OSError, RuntimeError, ValueError) as error:
             stop_workers()
