@@ -1,4 +1,4 @@
-"""The command line: `siliang-pipeline prepare | report | inspect | verify | rules`.
+"""The command line: `siliang-pipeline prepare | report | inspect | verify | rules | tune`.
 
 Exit codes: 0 done, 1 failed, 2 bad usage. Errors are one clear line on stderr.
 """
@@ -7,21 +7,29 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Iterable
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from pipeline.config import ConfigError, load_config
 from schemas.manifest import ManifestError, read_manifest, verify_files
+from schemas.shard import SchemaError
 
 logging.disable(logging.WARNING)  # importing Beam without its Google extra warns on every start
 from pipeline.commit import ConservationError  # noqa: E402
-from pipeline.inspect import find, render  # noqa: E402
+from pipeline.inspect.explanation import render  # noqa: E402
+from pipeline.inspect.near import nearest, render_near  # noqa: E402
+from pipeline.inspect.records import find  # noqa: E402
+from pipeline.inspect.reference import markdown as rules_as_markdown  # noqa: E402
+from pipeline.inspect.reference import render_rules  # noqa: E402
+from pipeline.inspect.scores import InspectError  # noqa: E402
+from pipeline.inspect.trial import render_trial, try_rules  # noqa: E402
 from pipeline.io.inputs import InputError  # noqa: E402
 from pipeline.progress import StageProgress  # noqa: E402
 from pipeline.report.page import write_report  # noqa: E402
@@ -29,7 +37,9 @@ from pipeline.report.visible import visible_text  # noqa: E402
 from pipeline.run import PrepareError, Request  # noqa: E402
 from pipeline.run import prepare as run_prepare  # noqa: E402
 from pipeline.runner import LOCAL, RUNNERS, Execution, JobError, quiet_logs  # noqa: E402
-from pipeline.text.rules import RuleError, describe_rules  # noqa: E402
+from pipeline.text.rules import RuleError, check_rules_config, describe_rules  # noqa: E402
+from pipeline.tune import render_tuning  # noqa: E402
+from pipeline.tune import tune as run_tune  # noqa: E402
 from pipeline.words.vocabulary import VocabularyError  # noqa: E402
 from pipeline.workspace import OutputError  # noqa: E402
 
@@ -41,8 +51,8 @@ out = Console(highlight=False, markup=False, emoji=False)
 _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]")
 """What JSON may leave as it is and a terminal obeys: DEL, the C1 controls, line separators, bidirectional controls."""
 
-USAGE = (ConfigError, InputError, OutputError, RuleError, VocabularyError)
-FAILED = (PrepareError, ConservationError, JobError, ManifestError, OSError)
+USAGE = (ConfigError, InputError, InspectError, OutputError, RuleError, VocabularyError)
+FAILED = (PrepareError, ConservationError, JobError, ManifestError, SchemaError, OSError)
 
 
 def _version(wanted: bool) -> None:
@@ -102,16 +112,20 @@ def inspect(
     rule: Annotated[
         str | None, typer.Option(help="What decided: a rule, 'exact', 'near', or a quarantine reason.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows at most.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Rows at most; with --near on each side of the limit.")] = 20,
+    near: Annotated[
+        bool, typer.Option("--near", help="The records nearest to the limit of --rule on both sides, kept or not.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines, also on a terminal.")] = False,
 ) -> None:
     """Why was a document dropped?"""
-    rows = find(directory, record, doc, rule, limit)
+    if near and rule is None:
+        raise typer.BadParameter("needs --rule NAME, the rule whose limit is meant", param_hint="--near")
+    rows = nearest(directory, rule, limit, record, doc) if near and rule else find(directory, record, doc, rule, limit)
     if as_json or not sys.stdout.isatty():
-        for row in rows:
-            sys.stdout.write(_UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", orjson.dumps(row).decode()) + "\n")
+        _write_json(rows)
     else:
-        render(rows, out)
+        (render_near if near else render)(rows, out)
     if not rows:
         typer.echo("no record matches", err=True)
 
@@ -130,17 +144,56 @@ def verify(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A prep
 
 
 @app.command()
-def rules(as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False) -> None:
-    """Every rule with its default limit and its source."""
-    described = describe_rules()
-    if as_json or not sys.stdout.isatty():
-        for rule in described:
-            sys.stdout.write(orjson.dumps(rule).decode() + "\n")
+def rules(
+    tried: Annotated[
+        str | None,
+        typer.Option(
+            "--try", metavar="FILE", help="Score one text against every rule; FILE#N: its record N; -: stdin."
+        ),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file whose limits are in force.")] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="All statistics and rules as a page.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, also on a terminal.")] = False,
+) -> None:
+    """Every rule with its limit and its source; or, with --try, what they say of one text."""
+    as_json = as_json or not sys.stdout.isatty()
+    if as_markdown:
+        sys.stdout.write(rules_as_markdown())
         return
-    table = Table(*described[0], box=None)
-    for rule in described:
-        table.add_row(*(str(value) for value in rule.values()))
-    out.print(table)
+    if tried is not None:
+        trial = try_rules(tried, load_config(config))
+        if as_json:
+            _write_json([asdict(trial)])
+        else:
+            render_trial(trial, out)
+        return
+    loaded = load_config(config).rules if config else None
+    if loaded is not None:
+        check_rules_config(loaded)
+    described = describe_rules(loaded)
+    if as_json:
+        _write_json(described)
+    else:
+        render_rules(described, out)
+
+
+@app.command()
+def tune(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A prepared corpus.")],
+    rule: Annotated[str | None, typer.Option(help="One rule, with more limits.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, also on a terminal.")] = False,
+) -> None:
+    """What share of the records would go at other limits, from the audit alone."""
+    tunings = run_tune(directory, rule)
+    if as_json or not sys.stdout.isatty():
+        _write_json(asdict(tuning) for tuning in tunings)
+    else:
+        render_tuning(tunings, out, one=rule is not None)
+
+
+def _write_json(rows: Iterable[dict[str, Any]]) -> None:
+    for row in rows:
+        sys.stdout.write(_UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", orjson.dumps(row).decode()) + "\n")
 
 
 def _complain(message: object) -> None:

@@ -12,6 +12,7 @@ from pipeline.io import filesystem
 from pipeline.runner import Execution
 from pipeline.stages import deduplicate, vocabulary
 from pipeline.stages.tally import AuditTally
+from pipeline.text import privacy
 from pipeline.text.rules import deciding
 from pipeline.workspace import StageResult, Workspace
 from schemas.manifest import Manifest
@@ -23,8 +24,26 @@ class ConservationError(RuntimeError):
 
 def library_versions() -> dict[str, str]:
     """Versions of what decides bytes."""
-    names = ("siliang", "ftfy", "numpy", "py3langid", "pyarrow", "resiliparse", "sentencepiece")
+    names = (
+        "siliang",
+        "chardet",
+        "ftfy",
+        "numpy",
+        "phonenumberslite",
+        "py3langid",
+        "pyarrow",
+        "resiliparse",
+        "sentencepiece",
+    )
     return {name: version(name) for name in names} | {"unicode": unicodedata.unidata_version}
+
+
+def rules_in_force(config: PipelineConfig) -> list[str]:
+    """Names of the rules that may drop a record."""
+    names = [rule.name for rule in deciding(config.rules)]
+    if config.privacy.kinds and config.privacy.max_per_document:
+        names.append(privacy.RULE)
+    return names
 
 
 def make_manifest(
@@ -46,7 +65,7 @@ def make_manifest(
         counts=counts,
         sources=tally.source_counts(),
         # Zeros too: a rule that decides and never fires is worth a look.
-        rules=dict.fromkeys((rule.name for rule in deciding(config.rules)), 0) | tally.rules,
+        rules=dict.fromkeys(rules_in_force(config), 0) | tally.rules,
         files=files,
         vocabulary_size=results[vocabulary.STAGE].facts["size"],
         tokens=sum(entry.tokens for entry in files if entry.path.startswith(("train/", "valid/"))),

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -20,10 +20,16 @@ class InputConfig(_Section):
     """How raw files become records."""
 
     text_fields: tuple[str, ...] = ("text", "content")
-    """Fields of JSON, CSV and Parquet records that may hold the text; the first one present is used.
-    A list of strings is joined by newlines."""
+    """Fields of JSON, CSV, TSV, Parquet and Arrow records that may hold the text; the first one present is used.
+    A list of strings is joined by newlines. "body.text" is the field `text` of the object or struct `body`, unless a
+    field has that very name."""
     exclude: tuple[str, ...] = ()
     """Shell patterns; input files whose path below the input root matches one are left out."""
+    formats: dict[
+        str, Literal["text", "html", "json", "jsonl", "csv", "tsv", "wikiextractor", "mail", "mbox", "warc"]
+    ] = {}
+    """Shell pattern -> format of the input files whose path below the input root matches, whatever their extension says
+    (but .gz and the like are undone first); the first pattern that matches decides. Not for members of archives."""
     split_characters: int = Field(default=0, ge=0)
     """Cut plain-text files into documents of about this many characters, at paragraph ends; 0 keeps files whole."""
     unit_bytes: int = Field(default=32 << 20, ge=1)
@@ -34,21 +40,65 @@ class InputConfig(_Section):
     max_expansion: float = Field(default=200.0, ge=1)
     """A compressed file that grows by more than this factor is a decompression bomb and is quarantined."""
     max_file_bytes: int = Field(default=64 << 30, ge=1)
-    """Bytes of one file after decompression."""
+    """Bytes of one file after decompression; of an archive, of all its members together."""
+    max_members: int = Field(default=100_000, ge=1)
+    """Entries of one archive; those behind are not read, which is one quarantined record."""
+    max_archive_depth: int = Field(default=2, ge=1)
+    """Archives in archives: 1 reads the members of an archive, 2 those of an archive in an archive, and so on."""
     max_quarantined: float = Field(default=0.05, ge=0, le=1)
     """Share of quarantined records above which the run fails."""
     priority: tuple[str, ...] = ()
     """Source names, most trusted first: between duplicates the earlier source keeps the document."""
 
 
+class CustomRule(_Section):
+    """A rule of the user's own, over any statistic. It is called custom.NAME and always decides, after all others."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    statistic: str
+    comparison: Literal["min", "max"]
+    """"min": records below the limit are dropped; "max": those above it."""
+    limit: float
+    scripts: tuple[str, ...] | None = None
+    """Scripts of text that it is for; all, if not given."""
+    languages: tuple[str, ...] | None = None
+    """ISO 639-1 codes of languages that it is for; all, if not given."""
+    not_languages: tuple[str, ...] = ()
+    meaning: str = "a rule of this config"
+
+
 class RulesConfig(_Section):
     """Which rules decide. All rules of all sets are always scored and stand in the audit."""
 
-    sets: tuple[Literal["gopher-quality", "c4"], ...] = ("gopher-quality",)
+    sets: tuple[Literal["gopher-quality", "gopher-repetition", "c4", "c4-datatrove", "fineweb", "siliang"], ...] = (
+        "gopher-quality",
+    )
     limits: dict[str, float] = {}
     """Rule name -> limit, in place of the rule's default."""
     disable: tuple[str, ...] = ()
     """Rules of the chosen sets that never decide."""
+    custom: tuple[CustomRule, ...] = ()
+    """Rules of your own, as [[rules.custom]] tables."""
+
+
+class PrivacyConfig(_Section):
+    """Personal data in kept documents: masked by a tag, and documents full of it dropped. See docs/privacy.md."""
+
+    kinds: tuple[Literal["email", "phone", "ip", "credit_card", "iban", "ssn", "secret"], ...] = (
+        "email",
+        "phone",
+        "credit_card",
+        "iban",
+        "ssn",
+        "secret",
+    )
+    """What is masked; none switches the step off. IP addresses are not among the defaults: in texts they are servers
+    and the examples of manuals, seldom a person's."""
+    max_per_document: int = Field(default=100, ge=0)
+    """Documents with more hits (of all kinds together) are dropped; 0 never drops."""
+    keep_reserved: bool = True
+    """IP addresses of private, loopback, documentation and other reserved ranges stay, and e-mail addresses under
+    names that are reserved for examples (example.com)."""
 
 
 class DeduplicateConfig(_Section):
@@ -113,6 +163,7 @@ class PipelineConfig(_Section):
 
     input: InputConfig = InputConfig()
     rules: RulesConfig = RulesConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
     deduplicate: DeduplicateConfig = DeduplicateConfig()
     vocabulary: VocabularyConfig = VocabularyConfig()
     words: WordsConfig = WordsConfig()
@@ -126,7 +177,8 @@ def _explain(error: ValidationError, name: str) -> str:
         if problem["type"] == "extra_forbidden":
             section: Any = PipelineConfig
             for part in problem["loc"][:-1]:
-                section = section.model_fields[str(part)].annotation
+                # A number is a place in a tuple of sections.
+                section = get_args(section)[0] if isinstance(part, int) else section.model_fields[str(part)].annotation
             lines.append(f"{name}: unknown key '{key}'; allowed here: {', '.join(section.model_fields)}")
         else:
             lines.append(f"{name}: key '{key}': {problem['msg']} (found {problem['input']!r})")

@@ -70,7 +70,7 @@ class Preparation:
         # An earlier output below an INPUT is no input.
         self.files = [
             file
-            for file in outside(list_inputs(request.inputs), self.output)
+            for file in outside(list_inputs(request.inputs, self.config.input.formats), self.output)
             if not any(fnmatchcase(file.relative, pattern) for pattern in excluded)
         ]
         if not self.files:
@@ -128,8 +128,7 @@ class Preparation:
         self._stage(clean.STAGE, planned, len(tasks), work)
         records = collect_parts(self.output, clean.STAGE, tasks)
         digests = sorted(item for record in records for item in record.facts["input_digests"].items())
-        config = self.config.model_dump(mode="json", include={"input", "rules", "deduplicate"})
-        config["input"].pop("max_quarantined")
+        config = clean.stage_config(self.config)
         self.fingerprints[clean.STAGE] = digest_of(clean.STAGE, clean.VERSION, config, digests)
         self._check_quarantine(AuditTally.total(record.facts for record in records))
         return records

@@ -110,7 +110,12 @@ VERDICTS = ("kept", "filtered", "duplicate", "quarantined")
 
 AUDIT = pa.schema(
     [
-        _field("record", pa.string(), "path relative to the input root, '#', 1-based position; unique"),
+        _field(
+            "record",
+            pa.string(),
+            "path relative to the input root (of an archive's member: the archive's, '/', the member's), '#', 1-based "
+            "position; the text before the last '#' names file and member; unique",
+        ),
         _field("doc_id", pa.string(), "32 hex digits; raw copies share it"),
         _field("source", pa.string(), "name of the source"),
         _field("verdict", pa.string(), "kept, filtered, duplicate or quarantined"),

@@ -6,7 +6,7 @@ import itertools
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +18,11 @@ from fsspec.utils import glob_translate
 from pipeline.config import InputConfig
 from pipeline.io.decompress import read_chunks
 from pipeline.io.filesystem import is_url
-from pipeline.io.formats.encoding import peek
-from pipeline.io.formats.names import basename, format_of, stem
-from pipeline.io.formats.wikiextractor import is_wikiextractor
+from pipeline.io.formats.names import ARCHIVES, basename, chosen_format, hidden, stem
+from pipeline.io.formats.sniff import sniff
 
 _NAMED = re.compile(r"([^/\\:=*?\[\]]+)=(.+)", re.S)
 _MAGIC = re.compile(r"[*?\[]")
-_SNIFFED = 4096
 
 
 class InputError(ValueError):
@@ -72,12 +70,12 @@ class _Found:
     problem: str | None = None
 
 
-def list_inputs(inputs: Sequence[str]) -> list[InputFile]:
+def list_inputs(inputs: Sequence[str], formats: Mapping[str, str] | None = None) -> list[InputFile]:
     """The files of all INPUTs, sorted by the bytes of `relative`, whatever the order of INPUTs and directories.
 
     An INPUT is a file, a directory or a glob pattern, local or an fsspec URL, or NAME= before one of these (an existing
     file whose name holds "=" is a file). Below an INPUT, names that begin with "." or "_" are ignored.
-    Raises InputError.
+    `formats` are patterns over `relative` that name a format, see InputConfig. Raises InputError.
     """
     if not inputs:
         raise InputError("no INPUT given: give a file, a directory, a pattern or NAME=PATH")
@@ -88,12 +86,22 @@ def list_inputs(inputs: Sequence[str]) -> list[InputFile]:
             both = f"{arguments[entry.name]} and {entry.argument}"
             raise InputError(f"two INPUTs are called '{entry.name}': {both}; write NAME=PATH for one of them")
         arguments[entry.name] = entry.argument
-    files = [file for entry in parsed for file in _list(entry, several=len(parsed) > 1)]
+    files = [file for entry in parsed for file in _list(entry, len(parsed) > 1, formats or {})]
     files.sort(key=lambda file: file.relative.encode())
     for one, two in itertools.pairwise(files):
         if one.relative == two.relative:
             raise InputError(f"two input files are called '{one.relative}': {one.path!r} and {two.path!r}")
+    _check_archives(files, formats or {})
     return files
+
+
+def _check_archives(files: Sequence[InputFile], formats: Mapping[str, str]) -> None:
+    """Members of the archive `a.tar` are called `a.tar/...`: in an object store files may be called so too."""
+    archives = {f.relative for f in files if chosen_format(f.relative, f.path, formats) in ARCHIVES}
+    for file in files if archives else ():
+        for parent in itertools.accumulate(file.relative.split("/")[:-1], lambda left, right: f"{left}/{right}"):
+            if parent in archives:
+                raise InputError(f"'{file.relative}' could be a member of the archive '{parent}': rename one of them")
 
 
 def outside(files: Sequence[InputFile], directory: str) -> list[InputFile]:
@@ -130,7 +138,7 @@ def _unicode(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _list(entry: _Input, several: bool) -> Iterator[InputFile]:
+def _list(entry: _Input, several: bool, formats: Mapping[str, str]) -> Iterator[InputFile]:
     found = {item.path: item for item in (_list_url(entry) if is_url(entry.path) else _list_local(entry))}
     if not found:
         raise InputError(f"{entry.argument}: no files there (names that begin with '.' or '_' are ignored)")
@@ -142,19 +150,14 @@ def _list(entry: _Input, several: bool) -> Iterator[InputFile]:
         if several and (entry.named or not whole):
             relative = f"{entry.name}/{relative}"
         problem = item.problem
-        if problem is None and format_of(item.path) is None and not _sniff(item):
+        if problem is None and chosen_format(relative, item.path, formats) is None and not _sniff(item):
             problem = "unsupported_format"
         yield InputFile(item.path, relative, source, item.size, problem)
 
 
 def _sniff(item: _Found) -> bool:
     with closing(read_chunks(item.path, item.size, InputConfig())) as chunks:
-        head, _ = peek(chunks, _SNIFFED)
-    return is_wikiextractor(head)
-
-
-def _hidden(relative: str) -> bool:
-    return any(part[:1] in (".", "_") for part in relative.split("/"))
+        return sniff(chunks)[0] is not None
 
 
 def _list_local(entry: _Input) -> Iterator[_Found]:
@@ -176,7 +179,7 @@ def _list_local(entry: _Input) -> Iterator[_Found]:
     else:
         for path in glob.glob(entry.path):
             relative = os.path.relpath(path, entry.root)
-            if _hidden(relative):
+            if hidden(relative):
                 continue
             if os.path.isdir(path):
                 yield from _walk(path, relative)
@@ -218,7 +221,7 @@ def _walk(root: str, relative: str) -> Iterator[_Found]:
                     yield _Found(directory, name, 0, "unreadable")
                     continue
                 for child in children:
-                    if _hidden(child.name):
+                    if hidden(child.name):
                         continue
                     below = f"{name}/{child.name}" if name else child.name
                     if not os.path.isdir(child.path):
@@ -254,7 +257,7 @@ def _list_url(entry: _Input) -> Iterator[_Found]:
     for name, info in files.items():
         relative = name.removeprefix(root).strip("/")
         alone = not entry.pattern and name == path
-        if info["type"] != "file" or not relative or (_hidden(relative) and not alone):
+        if info["type"] != "file" or not relative or (hidden(relative) and not alone):
             continue
         # The argument itself where it is the file, so that both spellings of a path are one.
         yield _Found(entry.path if alone else fs.unstrip_protocol(name), relative, int(info["size"] or 0))

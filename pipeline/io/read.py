@@ -4,25 +4,16 @@ Bad data never raises: it becomes a row with `quarantine` (one of REASONS) and `
 from 0 after decompression and, where a UTF-16 or UTF-32 mark was found, after the conversion to UTF-8.
 """
 
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 
 import pyarrow as pa
 
 from pipeline.config import InputConfig
 from pipeline.doc_id import doc_id
-from pipeline.io.decompress import ReadError, open_raw, read_chunks
-from pipeline.io.filesystem import is_url
-from pipeline.io.formats.csv import read_csv
-from pipeline.io.formats.html import read_html
-from pipeline.io.formats.json import read_json
-from pipeline.io.formats.jsonl import read_jsonl
-from pipeline.io.formats.names import KNOWN, compression_of, format_of
-from pipeline.io.formats.parquet import read_parquet
+from pipeline.io.content import read_content
+from pipeline.io.decompress import ReadError
+from pipeline.io.formats.names import KNOWN, chosen_format
 from pipeline.io.formats.record import Record, failed, quarantined
-from pipeline.io.formats.text import read_text
-from pipeline.io.formats.wikiextractor import read_wikiextractor
 from pipeline.io.inputs import InputFile
 from pipeline.records import RECORDS
 
@@ -30,14 +21,6 @@ BATCH_BYTES = 4 << 20
 """Text of one batch, unless a single record is longer."""
 BATCH_ROWS = 1024
 
-_READERS: dict[str, Callable[[Iterator[bytes], InputConfig], Iterator[Record]]] = {
-    "text": read_text,
-    "html": read_html,
-    "json": read_json,
-    "jsonl": read_jsonl,
-    "csv": read_csv,
-    "wikiextractor": read_wikiextractor,
-}
 _PROBLEMS = {
     "link_loop": "the link leads to a directory that is read already",
     "unreadable": "the file or directory cannot be read (permissions, or a link that leads nowhere)",
@@ -50,7 +33,7 @@ def read_batches(file: InputFile, config: InputConfig) -> Iterator[pa.RecordBatc
 
     Raises only what another try may mend (the network, too many open files).
     """
-    media = "html" if format_of(file.path) == "html" else "text"
+    media = "html" if chosen_format(file.relative, file.path, config.formats) == "html" else "text"
     rows = _Rows(file, media)
     for record in read_records(file, config):
         if rows.full_with(record):
@@ -66,7 +49,8 @@ def read_records(file: InputFile, config: InputConfig) -> Iterator[Record]:
         return
     last = 0
     try:
-        for record in _read_format(file, config):
+        kind = chosen_format(file.relative, file.path, config.formats)
+        for record in read_content(file.path, kind, file.size, config):
             last = record.position
             yield record
     except ReadError as error:  # the file could not be opened
@@ -74,32 +58,6 @@ def read_records(file: InputFile, config: InputConfig) -> Iterator[Record]:
         return
     if not last:
         yield quarantined(1, "empty", "the file holds no record" if file.size else "the file is empty")
-
-
-def _read_format(file: InputFile, config: InputConfig) -> Iterator[Record]:
-    name = format_of(file.path) or "wikiextractor"  # list_inputs knew it by its content
-    if name == "parquet":
-        yield from _read_parquet(file, config)
-        return
-    with closing(read_chunks(file.path, file.size, config)) as chunks:
-        yield from _READERS[name](chunks, config)
-
-
-def _read_parquet(file: InputFile, config: InputConfig) -> Iterator[Record]:
-    """Parquet is read from its end, so a compressed one is decompressed to a temporary file first."""
-    if compression_of(file.path) is None:
-        with open_raw(file.path) as raw:
-            if is_url(file.path):
-                yield from read_parquet(raw, config)
-            else:
-                with pa.OSFile(file.path) as source:
-                    yield from read_parquet(source, config)
-        return
-    with tempfile.TemporaryFile() as whole:
-        for chunk in read_chunks(file.path, file.size, config):
-            whole.write(chunk)
-        whole.seek(0)
-        yield from read_parquet(whole, config)
 
 
 class _Rows:
@@ -116,14 +74,15 @@ class _Rows:
         return rows >= BATCH_ROWS or (rows > 0 and self._bytes + len(record.text) > BATCH_BYTES)
 
     def add(self, record: Record) -> None:
-        name = f"{self._file.relative}#{record.position}"
+        path = f"{self._file.relative}/{record.member}" if record.member else self._file.relative
+        name = f"{path}#{record.position}"
         text = record.text.encode()
         # The name stands in for content that is not there, so that such records do not pass for copies.
         content = text if record.reason is None else record.raw or name.encode()
         row = {
             "record": name,
             "source": self._file.source,
-            "media": self._media,
+            "media": record.media or self._media,
             "doc_id": doc_id(content),
             "text": text,
             "chars_in": record.chars,

@@ -1,6 +1,6 @@
 """Stage 1, clean: input files -> documents, audit rows, signatures. Text moves once, file by file.
 
-read -> main text -> repair -> language -> statistics -> judge -> cut lines -> write
+read -> main text -> repair -> language -> statistics -> judge -> cut lines -> mask personal data -> write
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config import PipelineConfig
+from pipeline.config import PipelineConfig, PrivacyConfig
 from pipeline.dedup.minhash import signatures
 from pipeline.dedup.normalize import digests, normalise_batch
 from pipeline.dedup.shingles import shingle_sets
@@ -29,12 +29,13 @@ from pipeline.stages.tally import AuditTally
 from pipeline.text.html import main_text
 from pipeline.text.judge import cut_lines, judge
 from pipeline.text.language import identify
+from pipeline.text.privacy import mask, mask_text
 from pipeline.text.repair import repair
 from pipeline.text.statistics import measure
 from schemas.arrow import AUDIT, DOCUMENTS
 
 STAGE = "clean"
-VERSION = 1
+VERSION = 2
 """Raised when this stage's output changes for the same input and config."""
 
 EXCERPT = 240
@@ -70,6 +71,13 @@ def signatures_path(part: int) -> str:
     return f"stages/{STAGE}/signatures/{part:05d}.arrow"
 
 
+def stage_config(config: PipelineConfig) -> dict[str, Any]:
+    """What of the config decides this stage's bytes: `max_quarantined` decides only whether the run fails."""
+    sections = config.model_dump(mode="json", include={"input", "rules", "privacy", "deduplicate"})
+    sections["input"].pop("max_quarantined")
+    return sections
+
+
 def plan_units(files: list[InputFile], config: PipelineConfig) -> list[Task]:
     """Groups files, in path order, into units of about `unit_bytes`; one unit makes one part.
 
@@ -83,9 +91,7 @@ def plan_units(files: list[InputFile], config: PipelineConfig) -> list[Task]:
             filled = 0
         groups[-1].append(file)
         filled += max(file.size, 0)
-    shared = digest_of(
-        STAGE, VERSION, config.input.model_dump(), config.rules.model_dump(), config.deduplicate.model_dump()
-    )
+    shared = digest_of(STAGE, VERSION, stage_config(config))
     tasks = []
     for index, group in enumerate(groups):
         spec = {"part": index, "files": [[_quoted(f.path), f.relative, f.source, f.size, f.problem] for f in group]}
@@ -102,11 +108,12 @@ def clean_batch(batch: pa.RecordBatch, config: PipelineConfig) -> pa.RecordBatch
     batch = measure(batch)
     batch = judge(batch, config.rules)
     batch = cut_lines(batch, config.rules)
+    batch = mask(batch, config.privacy)
     return batch
 
 
-def audit_rows(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch's audit rows, before deduplication."""
+def audit_rows(batch: pa.RecordBatch, privacy: PrivacyConfig) -> pa.RecordBatch:
+    """The batch's audit rows, before deduplication. Excerpts of dropped texts are masked too: people read them."""
     rows = batch.num_rows
     quarantined = pc.is_valid(batch["quarantine"])
     text = batch["text"]
@@ -115,11 +122,19 @@ def audit_rows(batch: pa.RecordBatch) -> pa.RecordBatch:
         "duplicate_record": pa.nulls(rows, pa.string()),
         "jaccard": pa.nulls(rows, pa.float64()),
         "chars_out": pc.cast(pc.utf8_length(text), pa.uint64()),
-        "excerpt": pc.if_else(quarantined, None, pc.utf8_slice_codeunits(text, 0, EXCERPT)),
+        "excerpt": pc.if_else(quarantined, None, _excerpts(batch, privacy)),
     }
     full = with_columns(batch, missing)
     arrays = [pc.cast(full[field.name], field.type) for field in AUDIT]
     return pa.RecordBatch.from_arrays(arrays, schema=AUDIT)
+
+
+def _excerpts(batch: pa.RecordBatch, privacy: PrivacyConfig) -> pa.Array:
+    # The text of kept rows is masked already. The cut comes first: a text of 10 MB is not searched for 240 characters.
+    heads = pc.utf8_slice_codeunits(batch["text"], 0, EXCERPT).to_pylist()
+    kept = pc.equal(batch["verdict"], "kept").to_pylist()
+    masked = [head if good else mask_text(head, privacy)[0] for head, good in zip(heads, kept, strict=True)]
+    return pa.array(masked, pa.string())
 
 
 def signature_rows(documents: pa.RecordBatch, config: PipelineConfig) -> pa.RecordBatch:
@@ -199,7 +214,7 @@ class CleanUnit:
             for raw in self._batches(files):
                 records += raw.num_rows
                 batch = clean_batch(raw, self.config)
-                rows = audit_rows(batch)
+                rows = audit_rows(batch, self.config.privacy)
                 audit.write(rows)
                 passed = batch.filter(pc.equal(batch["verdict"], "kept")).select(DOCUMENTS.names)
                 if passed.num_rows:

@@ -13,19 +13,28 @@ from pipeline.text.script import RANGES, TERMINALS, UNSPACED, UNTERMINATED
 
 CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
 POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
-_END_MARKS = tuple(mark for mark in TERMINALS if mark not in "'’")  # C4 takes a double quote, not a single one
+END_MARKS = tuple(mark for mark in TERMINALS if mark not in "'’")
+"""What a line may end with. C4 takes a double quote, not a single one."""
+BOUNDARY_MARKS = ".!?…؟۔।॥։።။།。！？｡។"
+"""What may end a sentence inside a line."""
+WIDE_MARKS = "。！？｡។"
+"""Those of them that need no space after them."""
+NARROW_MARKS = ".!?…"
+"""Those that need none where a letter of an unspaced script follows."""
+CLOSING_MARKS = "\"'”’»)]」』）"
+"""What may stand between the end of a sentence and the next."""
 
 _SOLO = "".join(f"\\U{first:08x}-\\U{last:08x}" for name in UNSPACED for first, last in RANGES[name])
 _SOLO_LETTER = re.compile(f"[{_SOLO}]")
 _UNIT = re.compile(rf"[{_SOLO}](?<=\w)|[^\W{_SOLO}]+")
-_CLOSING = "[\"'”’»)\\]」』）]*"
+_CLOSING = f"[{re.escape(CLOSING_MARKS)}]*"
 # A mark before white space ends a sentence, unless a small letter follows or it belongs to an initial or a title;
 # the marks of Han and Khmer need no space, nor do the Latin ones between letters of unspaced scripts.
 _BOUNDARY = re.compile(
-    rf"[.!?…؟۔।॥։።။།。！？｡។](?:"
+    rf"[{BOUNDARY_MARKS}](?:"
     rf"(?<!\b[A-Z]\.)(?<!\bMr\.)(?<!\bMs\.)(?<!\bDr\.)(?<!\bSt\.)(?<!\bMrs\.){_CLOSING}\s+(?![a-z\s])"
-    rf"|(?<=[。！？｡។]){_CLOSING}(?=\S)"
-    rf"|(?<=[.!?…]){_CLOSING}(?=[{_SOLO}]))"
+    rf"|(?<=[{WIDE_MARKS}]){_CLOSING}(?=\S)"
+    rf"|(?<=[{NARROW_MARKS}]){_CLOSING}(?=[{_SOLO}]))"
 )
 
 
@@ -42,6 +51,9 @@ class LineLimits:
 
 DEFAULT_LIMITS = LineLimits()
 """As C4's code has them."""
+
+DATATROVE_LIMITS = LineLimits(min_words=3)
+"""As datatrove has them, and so FineWeb."""
 
 
 @dataclass
@@ -100,7 +112,7 @@ def apply(text: str, script: str, limits: LineLimits) -> Lines:
             continue
         uncited = CITATION.sub("", line) if "[" in line else line
         # As in C4 the space that a citation mark leaves behind is not stripped: "text. [1]" has no end mark.
-        if terminal and (not uncited.endswith(_END_MARKS) or uncited.endswith("...")):
+        if terminal and (not uncited.endswith(END_MARKS) or uncited.endswith("...")):
             result.unterminated += 1
             continue
         if not uncited.strip() or (limits.min_words is not None and words(uncited) < limits.min_words):

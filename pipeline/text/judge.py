@@ -1,12 +1,14 @@
 """The verdict on every record: all rules are scored, the chosen ones decide, and the reason is put into words."""
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.config import RulesConfig
 from pipeline.records import with_columns
 from pipeline.text import c4
-from pipeline.text.rules import RULES, Rule, deciding, limit_of, line_limits
-from pipeline.text.statistics import C4_COLUMNS, STATISTICS, as_columns, c4_statistics
+from pipeline.text.rules import Rule, cutting_variant, deciding, limit_of, line_limits, rules_of
+from pipeline.text.statistics import C4_VARIANTS, STATISTICS, measure_c4
 from schemas.arrow import AUDIT
 
 
@@ -21,70 +23,86 @@ def explain(rule: Rule, score: float, limit: float) -> str:
     return f"{_number(score)} {STATISTICS[rule.statistic].unit}, {wanted} {_number(limit)} wanted"
 
 
-def _remeasured(batch: pa.RecordBatch, limits: c4.LineLimits) -> pa.RecordBatch:
-    """The C4 columns anew, under other line limits than those `measure` counts with."""
-    texts, scripts = (batch.column(name).to_pylist() for name in ("text", "script"))
-    rows = [
-        None if script is None else c4_statistics(text, script, limits)
-        for text, script in zip(texts, scripts, strict=True)
-    ]
-    return with_columns(batch, as_columns(rows, C4_COLUMNS))
+def _applicable(batch: pa.RecordBatch, rules: list[Rule], sound: np.ndarray) -> np.ndarray:
+    """bool [rows, rules]: whether the rule is for the row's script and language; never for quarantined rows."""
+    coded = [pc.dictionary_encode(batch[name], null_encoding="encode") for name in ("script", "language")]
+    scripts, languages = (column.dictionary.to_pylist() for column in coded)
+    script, language = (column.indices.to_numpy(zero_copy_only=False) for column in coded)
+    pairs, inverse = np.unique(script * max(1, len(languages)) + language, return_inverse=True)
+    table = np.zeros((len(pairs), len(rules)), bool)
+    for row, pair in enumerate(pairs):
+        one, other = scripts[pair // len(languages)], languages[pair % len(languages)]
+        table[row] = [rule.scope.holds(one, other) for rule in rules]
+    return table[inverse] & sound[:, None]
+
+
+def _scores(applies: np.ndarray, scores: np.ndarray, limits: np.ndarray, names: pa.StringArray) -> pa.ListArray:
+    """The `scores` column of the audit: per row, its rules in their order."""
+    item = AUDIT.field("scores").type.value_field
+    values = [names.take(pa.array(np.nonzero(applies)[1])), pa.array(scores[applies])]
+    values.append(pa.array(np.broadcast_to(limits, applies.shape)[applies]))
+    structs = pa.StructArray.from_arrays(values, fields=list(item.type))
+    offsets = np.concatenate([[0], np.cumsum(applies.sum(axis=1))]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), structs, type=AUDIT.field("scores").type)
 
 
 def judge(batch: pa.RecordBatch, config: RulesConfig) -> pa.RecordBatch:
     """Adds `scores`, `verdict` ("kept", "filtered", "quarantined") and `rule`; `detail` says why a page was filtered.
 
     Every rule of every set that applies to the row is scored with the limit in force. The first breaking rule in the
-    order of RULES decides, among the rules of `config.sets` that are not disabled. Quarantined rows have no scores and
-    keep their reason (as `rule`) and detail. Call `check_rules_config` before: unknown names are not looked for here.
+    order of `rules_of` decides, among the rules of `config.sets` (and its own) that are not disabled. Quarantined rows
+    have no scores and keep their reason (as `rule`) and detail. Call `check_rules_config` before: unknown names are not
+    looked for here.
     """
-    limits = line_limits(config)
-    if limits != c4.DEFAULT_LIMITS:
-        batch = _remeasured(batch, limits)
-    columns = {name: batch.column(name).to_pylist() for name in STATISTICS}
-    languages, scripts, reasons, details = (
-        batch.column(name).to_pylist() for name in ("language", "script", "quarantine", "detail")
-    )
-    in_force = [(rule, limit_of(rule, config)) for rule in RULES.values()]
+    for variant, measured in C4_VARIANTS.items():
+        limits = line_limits(config, variant)
+        if limits != measured:
+            batch = measure_c4(batch, variant, limits)
+    rules = list(rules_of(config).values())
+    limit = np.array([limit_of(rule, config) for rule in rules], np.float64)
     decisive = {rule.name for rule in deciding(config)}
-    all_scores: list[list[dict[str, object]]] = []
-    verdicts: list[str] = []
-    deciders: list[str | None] = []
-    for row, reason in enumerate(reasons):
-        scores: list[dict[str, object]] = []
-        decider = None
-        if reason is None:
-            for rule, limit in in_force:
-                if not rule.scope.holds(scripts[row], languages[row]):
-                    continue
-                score = float(columns[rule.statistic][row])
-                scores.append({"rule": rule.name, "score": score, "limit": limit})
-                if decider is None and rule.name in decisive and rule.breaks(score, limit):
-                    decider = rule.name
-                    details[row] = explain(rule, score, limit)
-        all_scores.append(scores)
-        verdicts.append("quarantined" if reason is not None else "filtered" if decider else "kept")
-        deciders.append(reason if reason is not None else decider)
+    reason = batch["quarantine"]
+    sound = reason.is_null().to_numpy(zero_copy_only=False)
+    applies = _applicable(batch, rules, sound)
+    columns = {
+        name: pc.fill_null(batch[name], 0).to_numpy(zero_copy_only=False).astype(np.float64)
+        for name in {rule.statistic: None for rule in rules}
+    }
+    scores = np.stack([columns[rule.statistic] for rule in rules], axis=1)
+    broken = np.zeros(applies.shape, bool)
+    for index, rule in enumerate(rules):
+        if rule.name in decisive:
+            broken[:, index] = applies[:, index] & rule.breaks(scores[:, index], limit[index])
+    filtered = broken.any(axis=1)
+    first = broken.argmax(axis=1)
+    names = pa.array([rule.name for rule in rules], pa.string())
+    details = batch["detail"].to_pylist()
+    for row in np.flatnonzero(filtered):
+        which = first[row]
+        details[row] = explain(rules[which], float(scores[row, which]), float(limit[which]))
+    verdict = np.where(filtered, 1, np.where(sound, 0, 2))
+    decider = names.take(pa.array(first, pa.int32(), mask=~filtered))
     return with_columns(
         batch,
         {
             "detail": pa.array(details, pa.string()),
-            "scores": pa.array(all_scores, AUDIT.field("scores").type),
-            "verdict": pa.array(verdicts, pa.string()),
-            "rule": pa.array(deciders, pa.string()),
+            "scores": _scores(applies, scores, limit, names),
+            "verdict": pa.array(["kept", "filtered", "quarantined"]).take(pa.array(verdict)),
+            "rule": pc.coalesce(reason, decider),
         },
     )
 
 
 def cut_lines(batch: pa.RecordBatch, config: RulesConfig) -> pa.RecordBatch:
-    """With `c4` among the sets: its line rules cut lines (and citation marks) from the text of kept rows.
+    """With `c4` (or `c4-datatrove`) among the sets: its line rules cut lines (and citation marks) from kept rows.
 
     `repairs` names "c4_lines" and `detail` counts the cut lines where anything was cut. Judge first: what C4 asks of
     the text after cutting is among the statistics already, so a cut text is never empty.
     """
-    if "c4" not in config.sets:
+    variant = cutting_variant(config)
+    if variant is None:
         return batch
-    limits = line_limits(config)
+    limits = line_limits(config, variant)
     texts, repairs, details, scripts, verdicts = (
         batch.column(name).to_pylist() for name in ("text", "repairs", "detail", "script", "verdict")
     )

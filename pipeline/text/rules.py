@@ -1,191 +1,47 @@
-"""The rules as data: over which statistic, from which limit on, for whom, and where the limit comes from."""
+"""Which rules are in force under a config, with which limits, and what they are for people."""
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
 
 from pipeline.config import RulesConfig
 from pipeline.text.c4 import LineLimits
-from pipeline.text.script import SCRIPTS, UNTERMINATED
-from pipeline.text.statistics import STATISTICS
+from pipeline.text.rule import Rule, Scope
+from pipeline.text.rule_sets import ENGLISH, LONG_WORDS, RULE_SETS, RULES
+from pipeline.text.script import SCRIPTS
+from pipeline.text.statistics import C4_VARIANTS, STATISTICS
+
+__all__ = [
+    "ENGLISH",
+    "LONG_WORDS",
+    "RULES",
+    "RULE_SETS",
+    "Rule",
+    "RuleError",
+    "Scope",
+    "check_rules_config",
+    "cutting_variant",
+    "deciding",
+    "describe_rules",
+    "limit_of",
+    "line_limits",
+    "rules_of",
+]
 
 
 class RuleError(ValueError):
     """A config that names a rule that does not exist or cannot be changed so; the message says what is allowed."""
 
 
-@dataclass(frozen=True)
-class Scope:
-    """Whom a rule applies to. None: no restriction."""
-
-    scripts: tuple[str, ...] | None = None
-    languages: tuple[str, ...] | None = None
-    not_languages: tuple[str, ...] = ()
-
-    def holds(self, script: str, language: str) -> bool:
-        return (
-            (self.scripts is None or script in self.scripts)
-            and (self.languages is None or language in self.languages)
-            and language not in self.not_languages
+def rules_of(config: RulesConfig) -> dict[str, Rule]:
+    """The built-in rules and those of this config, in the order in which they decide."""
+    own = {}
+    for rule in config.custom:
+        name, scope = f"custom.{rule.name}", Scope(rule.scripts, rule.languages, rule.not_languages)
+        own[name] = Rule(
+            name, "custom", rule.statistic, rule.comparison, rule.limit, "this config", rule.meaning, scope, always=True
         )
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One rule. A page rule drops the page whose statistic is below ("min") or above ("max") the limit.
-
-    A line rule cuts lines: its limit is one line's, its statistic counts the lines that it cuts. It never drops a page.
-    """
-
-    name: str
-    set: str
-    statistic: str
-    comparison: Literal["min", "max"]
-    limit: float
-    source: str
-    meaning: str
-    scope: Scope = Scope()
-    unit: Literal["page", "line"] = "page"
-    variant: str = ""
-    """Where definitions differ in the field: which one this is."""
-    required: bool = False
-    """Cannot be disabled where its set is in use; the set "siliang" always is."""
-
-    def breaks(self, score: float, limit: float) -> bool:
-        """Whether this score is beyond the limit; for a line rule, whether it cuts any line."""
-        if self.unit == "line":
-            return score > 0
-        return score < limit if self.comparison == "min" else score > limit
-
-
-EVERYONE = Scope()
-ALPHABETS = ("latin", "greek", "cyrillic", "armenian", "georgian", "hebrew", "arabic", "devanagari")
-"""Scripts in which words are separated by spaces and spelt by letters, with lengths like those of English."""
-# Vietnamese writes a space after every syllable: 3.3 characters on average, too near to the limit of 3.
-LONG_WORDS = Scope(scripts=ALPHABETS, not_languages=("vi",))
-ENGLISH = Scope(languages=("en",))
-TERMINATED = Scope(scripts=tuple(script for script in SCRIPTS if script not in UNTERMINATED))
-
-_GOPHER = "Gopher, Rae et al. 2021, appendix A.1.1"
-_C4 = "C4, Raffel et al. 2020, section 2.2, as in tensorflow_datasets/text/c4_utils.py"
-_UNIT = "words are white-space separated with outer punctuation stripped; letters in unspaced scripts"
-
-
-def _gopher(
-    name: str,
-    statistic: str,
-    comparison: Literal["min", "max"],
-    limit: float,
-    meaning: str,
-    scope: Scope = EVERYONE,
-    variant: str = "",
-) -> Rule:
-    return Rule(
-        f"gopher.{name}", "gopher-quality", statistic, comparison, limit, _GOPHER, meaning, scope, variant=variant
-    )
-
-
-def _c4_line(
-    name: str,
-    statistic: str,
-    comparison: Literal["min", "max"],
-    limit: float,
-    meaning: str,
-    scope: Scope = EVERYONE,
-    variant: str = "",
-) -> Rule:
-    return Rule(f"c4.{name}", "c4", statistic, comparison, limit, _C4, meaning, scope, "line", variant)
-
-
-def _c4_page(
-    name: str,
-    statistic: str,
-    comparison: Literal["min", "max"],
-    limit: float,
-    meaning: str,
-    scope: Scope = EVERYONE,
-    variant: str = "",
-    required: bool = False,
-) -> Rule:
-    return Rule(f"c4.{name}", "c4", statistic, comparison, limit, _C4, meaning, scope, "page", variant, required)
-
-
-_ALL = (
-    Rule(
-        "siliang.min_characters",
-        "siliang",
-        "characters",
-        "min",
-        1,
-        "Siliang: a record without text is counted and named, not kept",
-        "no text, or less than the limit",
-        required=True,
-    ),
-    _gopher("min_words", "words", "min", 50, "too few words", variant=_UNIT),
-    _gopher("max_words", "words", "max", 100_000, "too many words", variant=_UNIT),
-    _gopher(
-        "min_mean_word_length",
-        "mean_word_length",
-        "min",
-        3,
-        "words too short on average",
-        LONG_WORDS,
-        "mean, not median",
-    ),
-    _gopher(
-        "max_mean_word_length",
-        "mean_word_length",
-        "max",
-        10,
-        "words too long on average",
-        LONG_WORDS,
-        "mean, not median",
-    ),
-    _gopher("max_hash_ratio", "hash_ratio", "max", 0.1, "too many hash signs", variant="occurrences, not words"),
-    _gopher("max_ellipsis_ratio", "ellipsis_ratio", "max", 0.1, "too many ellipses", variant="occurrences, not words"),
-    _gopher("max_bullet_lines", "bullet_lines", "max", 0.9, "nearly all lines are bullets", variant="non-blank lines"),
-    _gopher("max_ellipsis_lines", "ellipsis_lines", "max", 0.3, "too many cut-off lines", variant="non-blank lines"),
-    _gopher("min_alphabetic_words", "alphabetic_words", "min", 0.8, "too many numbers and symbols"),
-    _gopher(
-        "min_stop_words", "stop_words", "min", 2, "English without sentences", ENGLISH, "distinct words, in any case"
-    ),
-    _c4_line("max_word_length", "c4_lines_long_word", "max", 1000, "lines with an over-long word are cut"),
-    _c4_line(
-        "terminal_punctuation",
-        "c4_lines_unterminated",
-        "min",
-        1,
-        "lines that do not end a sentence are cut; limit 0 keeps them",
-        TERMINATED,
-        'C4: . ? ! " but not "..."; here also the end marks of other scripts',
-    ),
-    _c4_line(
-        "min_line_words",
-        "c4_lines_short",
-        "min",
-        5,
-        "lines of few words are cut",
-        variant="5 words, as C4's code; datatrove takes 3",
-    ),
-    _c4_line("javascript", "c4_lines_javascript", "max", 0, "lines with javascript are cut; limit 1 keeps them"),
-    _c4_line("policy", "c4_lines_policy", "max", 0, "lines on terms, privacy, cookies are cut; limit 1 keeps them"),
-    _c4_page("max_characters", "characters", "max", 190_000, "over-long page"),
-    _c4_page("lorem_ipsum", "c4_lorem_ipsum", "max", 0, "placeholder text"),
-    _c4_page("curly_bracket", "c4_curly_brackets", "max", 0, "probably code"),
-    _c4_page(
-        "min_sentences",
-        "c4_sentences",
-        "min",
-        3,
-        "too few sentences after cutting",
-        TERMINATED,
-        "3 sentences, as C4's code; datatrove takes 5. Sentences by end marks, not by nltk punkt",
-    ),
-    _c4_page("min_lines", "c4_lines_left", "min", 1, "no line is left after cutting", required=True),
-)
-
-RULES: dict[str, Rule] = {rule.name: rule for rule in _ALL}
-"""Every rule by name, in the order in which they decide: the first one that breaks names the reason."""
+    return RULES | own
 
 
 def limit_of(rule: Rule, config: RulesConfig) -> float:
@@ -197,41 +53,64 @@ def deciding(config: RulesConfig) -> tuple[Rule, ...]:
     """The page rules that may drop a record under this config, in order. Line rules: see `line_limits`."""
     return tuple(
         rule
-        for rule in RULES.values()
+        for rule in rules_of(config).values()
         if rule.unit == "page"
-        and (rule.set == "siliang" or rule.set in config.sets)
+        and (rule.always or rule.set in config.sets)
         and (rule.required or rule.name not in config.disable)
     )
 
 
-def line_limits(config: RulesConfig) -> LineLimits:
-    """Limits of the C4 line rules in force; a disabled rule checks nothing."""
+def cutting_variant(config: RulesConfig) -> str | None:
+    """The set of C4 rules that cuts lines under this config: of `C4_VARIANTS`, or none."""
+    return next((name for name in C4_VARIANTS if name in config.sets), None)
+
+
+def line_limits(config: RulesConfig, variant: str = "c4") -> LineLimits:
+    """Limits of the line rules of a set of C4 rules; a disabled rule checks nothing."""
 
     def limit(name: str) -> float | None:
-        return None if name in config.disable else limit_of(RULES[name], config)
+        return None if f"{variant}.{name}" in config.disable else limit_of(RULES[f"{variant}.{name}"], config)
 
     def active(name: str, off: float) -> bool:
         found = limit(name)
-        return found is not None and (found > off if RULES[name].comparison == "min" else found < off)
+        return found is not None and (found > off if RULES[f"{variant}.{name}"].comparison == "min" else found < off)
 
     return LineLimits(
-        max_word_length=limit("c4.max_word_length"),
-        terminal=active("c4.terminal_punctuation", 0),
-        min_words=limit("c4.min_line_words"),
-        javascript=active("c4.javascript", 1),
-        policy=active("c4.policy", 1),
+        max_word_length=limit("max_word_length"),
+        terminal=active("terminal_punctuation", 0),
+        min_words=limit("min_line_words"),
+        javascript=active("javascript", 1),
+        policy=active("policy", 1),
     )
 
 
-def _unknown(names: Iterable[str], key: str) -> list[str]:
-    return [f"rules.{key}: no rule is called '{name}'" for name in sorted(names) if name not in RULES]
+def _unknown(names: Iterable[str], key: str, known: Mapping[str, Rule]) -> list[str]:
+    return [f"rules.{key}: no rule is called '{name}'" for name in sorted(names) if name not in known]
+
+
+def _custom_problems(config: RulesConfig) -> Iterator[str]:
+    seen = set()
+    for rule in config.custom:
+        where = f"rules.custom '{rule.name}'"
+        if rule.name in seen:
+            yield f"{where}: two rules have this name"
+        seen.add(rule.name)
+        if rule.statistic not in STATISTICS:
+            yield f"{where}: no statistic is called '{rule.statistic}'; known: {', '.join(STATISTICS)}"
+        if rule.limit != rule.limit:
+            yield f"{where}: its limit is not a number"
+        unknown = [script for script in rule.scripts or () if script not in SCRIPTS]
+        if unknown:
+            yield f"{where}: no script is called {', '.join(map(repr, unknown))}; known: {', '.join(SCRIPTS)}"
 
 
 def check_rules_config(config: RulesConfig) -> None:
     """Raises RuleError naming every unknown rule, every limit that is no number and every rule that must decide."""
-    problems = _unknown(config.limits, "limits") + _unknown(config.disable, "disable")
+    known = rules_of(config)
+    problems = _unknown(config.limits, "limits", known) + _unknown(config.disable, "disable", known)
     if problems:
-        problems.append(f"known rules: {', '.join(RULES)}")
+        problems.append(f"known rules: {', '.join(known)}")
+    problems.extend(_custom_problems(config))
     for name, limit in sorted(config.limits.items()):
         if limit != limit:
             problems.append(f"rules.limits: the limit of '{name}' is not a number")
@@ -240,6 +119,8 @@ def check_rules_config(config: RulesConfig) -> None:
     for name in sorted(config.disable):
         if name in RULES and RULES[name].required:
             problems.append(f"rules.disable: '{name}' always decides and cannot be disabled")
+    if set(C4_VARIANTS) <= set(config.sets):
+        problems.append(f"rules.sets: {' and '.join(C4_VARIANTS)} cut lines differently; choose one of them")
     if problems:
         raise RuleError("\n".join(problems))
 
@@ -247,9 +128,11 @@ def check_rules_config(config: RulesConfig) -> None:
 def describe_rules(config: RulesConfig | None = None) -> list[dict[str, Any]]:
     """One flat dict per rule, in deciding order, for tables and JSON; with a config, also the limit in force."""
     rows = []
-    for rule in RULES.values():
+    decisive = () if config is None else deciding(config)
+    for rule in (RULES if config is None else rules_of(config)).values():
         row = asdict(rule)
-        row.pop("scope")
+        for key in ("scope", "always"):
+            row.pop(key)
         row["statistic_meaning"] = STATISTICS[rule.statistic].meaning
         row["scripts"] = "all" if rule.scope.scripts is None else ", ".join(rule.scope.scripts)
         row["languages"] = "all" if rule.scope.languages is None else ", ".join(rule.scope.languages)
@@ -257,6 +140,6 @@ def describe_rules(config: RulesConfig | None = None) -> list[dict[str, Any]]:
             row["languages"] += f" but {', '.join(rule.scope.not_languages)}"
         if config is not None:
             row["limit_in_force"] = limit_of(rule, config)
-            row["decides"] = rule in deciding(config)
+            row["decides"] = rule in decisive
         rows.append(row)
     return rows

@@ -2,22 +2,27 @@
 
 Definitions used throughout
 - line: a non-blank line. Blank lines never count, neither above nor below a fraction line.
+- paragraph: lines with no blank line between them.
 - chunk: a run of characters without white space.
 - word: inside a chunk, from its first to its last letter, mark or digit, so that punctuation around it does not count;
   in unspaced scripts (Han, kana, Thai, Lao, Khmer, Myanmar) each letter with its marks is a word of its own.
 - symbol: a chunk without any letter, mark or digit.
+- copy: an occurrence after the first of the same line (white space at its ends left out), paragraph or n-gram of words.
 - A fraction with nothing below its line is 0.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.records import with_columns
 from pipeline.text import c4
-from pipeline.text.script import ALPHA, MARK, SOLO, SPACE, WORD, code_points, flags
+from pipeline.text.counts import Counts, count, count_c4
+from pipeline.text.kernels import decode, lines, repetition, words
+from pipeline.text.script import UNTERMINATED
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,32 @@ class Statistic:
     @property
     def type(self) -> pa.DataType:
         return pa.int64() if self.integer else pa.float64()
+
+
+def _repeated(unit: str, meaning: str) -> Statistic:
+    return Statistic(unit, meaning, False)
+
+
+def _c4_statistics(prefix: str, least: int) -> dict[str, Statistic]:
+    return {
+        f"{prefix}_lines_long_word": Statistic("lines with too long a word", "lines cut for a word above the limit"),
+        f"{prefix}_lines_unterminated": Statistic(
+            "lines without an end mark", "further lines cut for not ending a sentence"
+        ),
+        f"{prefix}_lines_short": Statistic(
+            "lines of too few words", f"further lines cut for fewer than {least} words, unless configured otherwise"
+        ),
+        f"{prefix}_lines_javascript": Statistic("lines about javascript", "further lines cut for 'javascript'"),
+        f"{prefix}_lines_policy": Statistic(
+            "lines about policies", "further lines cut for terms of use, privacy or cookies"
+        ),
+        f"{prefix}_lines_left": Statistic("lines left after cutting", "lines that no line rule cuts"),
+        f"{prefix}_lorem_ipsum": Statistic(
+            "lines with lorem ipsum", "lines with 'lorem ipsum' that earlier line rules let pass"
+        ),
+        f"{prefix}_curly_brackets": Statistic("curly brackets", "'{' in lines that earlier line rules let pass"),
+        f"{prefix}_sentences": Statistic("sentences after cutting", "sentences in the lines left"),
+    }
 
 
 STATISTICS: dict[str, Statistic] = {
@@ -51,143 +82,114 @@ STATISTICS: dict[str, Statistic] = {
     "stop_words": Statistic(
         "different English stop words", "how many of the, be, to, of, and, that, have, with occur, in any case"
     ),
-    "c4_lines_long_word": Statistic("lines with too long a word", "lines cut for a word above the limit"),
-    "c4_lines_unterminated": Statistic("lines without an end mark", "further lines cut for not ending a sentence"),
-    "c4_lines_short": Statistic("lines of too few words", "further lines cut for too few words"),
-    "c4_lines_javascript": Statistic("lines about javascript", "further lines cut for 'javascript'"),
-    "c4_lines_policy": Statistic("lines about policies", "further lines cut for terms of use, privacy or cookies"),
-    "c4_lines_left": Statistic("lines left after cutting", "lines that no line rule cuts"),
-    "c4_lorem_ipsum": Statistic("lines with lorem ipsum", "lines with 'lorem ipsum' that earlier line rules let pass"),
-    "c4_curly_brackets": Statistic("curly brackets", "'{' in lines that earlier line rules let pass"),
-    "c4_sentences": Statistic("sentences after cutting", "sentences in the lines left"),
+    "lines": Statistic("lines", "lines that are not blank"),
+    "terminal_lines": Statistic(
+        "of lines end with terminal punctuation",
+        "lines that end with an end mark of any script or a quote / lines",
+        False,
+    ),
+    "short_lines": Statistic(
+        "of lines are short",
+        f"lines of at most {lines.SHORT_LINE} code points, outer white space left out / lines",
+        False,
+    ),
+    "newline_ratio": Statistic("line feeds per word", "line feeds / words", False),
+    "duplicate_lines": _repeated("of lines are copies", "copies of earlier lines / lines"),
+    "duplicate_line_characters": _repeated(
+        "of characters are in copied lines", "code points of copies of earlier lines / code points of lines"
+    ),
+    "duplicate_paragraphs": _repeated("of paragraphs are copies", "copies of earlier paragraphs / paragraphs"),
+    "duplicate_paragraph_characters": _repeated(
+        "of characters are in copied paragraphs", "code points of copies of earlier paragraphs / code points of lines"
+    ),
+    **{
+        f"top_{size}gram_characters": _repeated(
+            f"of characters are in the most frequent {size}-gram",
+            f"code points of words in the {size}-gram of words that occurs most often, at least twice / code points of "
+            "words; among equally frequent ones the largest; each code point once",
+        )
+        for size in repetition.TOP
+    },
+    **{
+        f"duplicate_{size}gram_characters": _repeated(
+            f"of characters are in copied {size}-grams",
+            f"code points of words in copies of earlier {size}-grams of words / code points of words; "
+            "each code point once",
+        )
+        for size in repetition.DUPLICATE
+    },
+    **_c4_statistics("c4", 5),
+    **_c4_statistics("c4_datatrove", 3),
 }
 """Column -> its definition and unit. `measure` adds them in this order."""
 
-C4_COLUMNS = tuple(name for name in STATISTICS if name.startswith("c4_"))
-
-# A hyphen or asterisk without a space is no bullet: "**Helena**" names the speakers of a whole play in Markdown.
-BULLETS = ("•", "‣", "◦", "▪", "- ", "* ")
-STOP_WORDS = frozenset(["the", "be", "to", "of", "and", "that", "have", "with"])
-_PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~«»“”‘’–—…"
-
-_BLOCK = 1 << 16
-"""Code points of one block of the word pass, so that its index arrays stay in cache and memory stays bounded."""
+C4_VARIANTS = {"c4": c4.DEFAULT_LIMITS, "c4-datatrove": c4.DATATROVE_LIMITS}
+"""Set of rules -> the limits that its columns are counted with."""
 
 
-def _changes(values: np.ndarray) -> int:
-    """Distinct values of an ascending array."""
-    return int(np.count_nonzero(values[1:] != values[:-1])) + 1 if len(values) else 0
+def c4_columns(variant: str) -> tuple[str, ...]:
+    """The columns of a set of C4 rules, in the order of the kernel's counts."""
+    return tuple(_c4_statistics(variant.replace("-", "_"), 0))
 
 
-def _count_words(points: np.ndarray) -> tuple[int, int, int, int, int]:
-    """Words, those outside unspaced scripts, code points of the latter, words with a letter, symbols.
-
-    `points` is uint32 [characters] and cuts no chunk at its ends.
-    """
-    kind = flags()[points]
-    visible = (kind & SPACE) == 0
-    after_space = np.empty_like(visible)
-    after_space[:1] = True
-    after_space[1:] = ~visible[:-1]
-    chunk_starts = visible & after_space
-    starts = chunk_starts
-    solo = (kind & SOLO) != 0
-    if solo.any():
-        # A unit is a solo letter and the marks on it; whatever follows it begins anew.
-        base = np.where((kind & MARK) != 0, 0, np.arange(len(kind)))
-        in_unit = solo[np.maximum.accumulate(base)]
-        after_unit = np.empty_like(visible)
-        after_unit[:1] = False
-        after_unit[1:] = in_unit[:-1]
-        starts = chunk_starts | solo | (visible & after_unit & ((kind & MARK) == 0))
-    segment = np.cumsum(starts)
-    inside = np.flatnonzero(kind & WORD)
-    of_word = segment[inside]
-    if len(inside) == 0:
-        return 0, 0, 0, 0, int(np.count_nonzero(chunk_starts))
-    last = np.flatnonzero(np.append(of_word[1:] != of_word[:-1], True))
-    first = np.append(0, last[:-1] + 1)
-    lengths = inside[last] - inside[first] + 1
-    spaced = ~solo[inside[first]]
-    alphabetic = _changes(segment[np.flatnonzero(kind & ALPHA)])
-    chunks = np.cumsum(chunk_starts) if starts is not chunk_starts else segment
-    symbols = int(chunks[-1]) - _changes(chunks[inside])
-    return len(last), int(spaced.sum()), int(lengths[spaced].sum()), alphabetic, symbols
+C4_COLUMNS = c4_columns("c4")
 
 
-def _blocks(text: str) -> Iterable[str]:
-    """The text cut at newlines into blocks of about _BLOCK code points."""
-    start = 0
-    while start < len(text):
-        end = text.find("\n", start + _BLOCK) + 1 or len(text)
-        yield text[start:end]
-        start = end
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """float64; nothing of nothing is 0."""
+    return part / np.maximum(whole, 1)
 
 
-def _stop_words(text: str) -> int:
-    found = set()
-    for word in set(text.lower().split()):
-        bare = word.strip(_PUNCTUATION)
-        if bare in STOP_WORDS:
-            found.add(bare)
-            if len(found) == len(STOP_WORDS):
-                break
-    return len(found)
+def _values(counts: Counts) -> Iterator[np.ndarray]:
+    """The columns of STATISTICS in their order, [rows]."""
+    of_words, of_lines, copies = counts.words.T, counts.lines.T, counts.repetition.T
+    units = of_words[words.WORDS] + of_words[words.SYMBOLS]
+    yield counts.characters
+    yield of_words[words.WORDS]
+    yield _share(of_words[words.SPACED_LENGTH], of_words[words.SPACED])
+    yield _share(counts.decoded[:, decode.HASHES], units)
+    yield _share(counts.decoded[:, decode.ELLIPSES], units)
+    yield _share(of_lines[lines.BULLETS], of_lines[lines.LINES])
+    yield _share(of_lines[lines.ELLIPSES], of_lines[lines.LINES])
+    yield _share(of_words[words.ALPHABETIC], units)
+    yield of_words[words.STOP_WORDS]
+    yield of_lines[lines.LINES]
+    yield _share(of_lines[lines.TERMINATED], of_lines[lines.LINES])
+    yield _share(of_lines[lines.SHORT], of_lines[lines.LINES])
+    yield _share(counts.decoded[:, decode.NEWLINES], of_words[words.WORDS])
+    yield _share(copies[repetition.LINES], of_lines[lines.LINES])
+    yield _share(copies[repetition.LINE_CHARACTERS], of_lines[lines.CHARACTERS])
+    yield _share(copies[repetition.BLOCKS], counts.blocks)
+    yield _share(copies[repetition.BLOCK_CHARACTERS], of_lines[lines.CHARACTERS])
+    for column in range(repetition.FIRST_TOP, repetition.WORD_CHARACTERS):
+        yield _share(copies[column], copies[repetition.WORD_CHARACTERS])
+    for variant in range(counts.c4.shape[1]):
+        yield from counts.c4[:, variant].T
 
 
-def statistics(text: str) -> dict[str, float]:
-    """All statistics but those of C4, of one clean text."""
-    counts = np.zeros(5, np.int64)
-    for block in _blocks(text):
-        counts += _count_words(code_points(block))
-    words, spaced, length, alphabetic, symbols = (int(count) for count in counts)
-    lines = bullets = ellipses = 0
-    for line in text.split("\n"):
-        bare = line.strip()
-        if bare:
-            lines += 1
-            bullets += bare.startswith(BULLETS)
-            ellipses += bare.endswith(("...", "…"))
-    units = max(1, words + symbols)
+def asks_end_marks(batch: pa.RecordBatch) -> np.ndarray:
+    """bool [rows]: whether the row's script has end marks, so that C4 may ask for them."""
+    return ~np.asarray(pc.is_in(batch["script"], pa.array(UNTERMINATED)).to_numpy(zero_copy_only=False), bool)
+
+
+def as_columns(values: Iterable[np.ndarray], names: Iterable[str], missing: np.ndarray) -> dict[str, pa.Array]:
+    """Arrow columns of the named statistics; null where `missing`, bool [rows]."""
     return {
-        "characters": len(text),
-        "words": words,
-        "mean_word_length": length / max(1, spaced),
-        "hash_ratio": text.count("#") / units,
-        "ellipsis_ratio": (text.count("...") + text.count("…")) / units,
-        "bullet_lines": bullets / max(1, lines),
-        "ellipsis_lines": ellipses / max(1, lines),
-        "alphabetic_words": alphabetic / units,
-        "stop_words": _stop_words(text),
+        name: pa.array(column, STATISTICS[name].type, mask=missing) for name, column in zip(names, values, strict=True)
     }
-
-
-def c4_statistics(text: str, script: str, limits: c4.LineLimits = c4.DEFAULT_LIMITS) -> dict[str, float]:
-    """The statistics of C4, which are counted on the lines that its line rules let pass."""
-    page = c4.apply(text, script, limits)
-    return {
-        "c4_lines_long_word": page.long_word,
-        "c4_lines_unterminated": page.unterminated,
-        "c4_lines_short": page.short,
-        "c4_lines_javascript": page.javascript,
-        "c4_lines_policy": page.policy,
-        "c4_lines_left": page.left,
-        "c4_lorem_ipsum": page.lorem_ipsum,
-        "c4_curly_brackets": page.curly_brackets,
-        "c4_sentences": page.sentences,
-    }
-
-
-def as_columns(rows: list[dict[str, float] | None], names: Iterable[str]) -> dict[str, pa.Array]:
-    """Arrow columns of the named statistics; null where a row is None."""
-    return {name: pa.array([row and row[name] for row in rows], STATISTICS[name].type) for name in names}
 
 
 def measure(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Adds every column of STATISTICS (needs `script`); null in quarantined rows. C4's use its default line limits."""
-    rows: list[dict[str, float] | None] = []
-    columns = (batch.column(name).to_pylist() for name in ("text", "script"))
-    sound = batch.column("quarantine").is_null().to_pylist()
-    for text, script, good in zip(*columns, sound, strict=True):
-        rows.append(statistics(text) | c4_statistics(text, script) if good else None)
-    return with_columns(batch, as_columns(rows, STATISTICS))
+    missing = batch["quarantine"].is_valid().to_numpy(zero_copy_only=False)
+    counts = count(
+        batch["text"], asks_end_marks(batch), min_words=[limits.min_words or 0 for limits in C4_VARIANTS.values()]
+    )
+    return with_columns(batch, as_columns(_values(counts), STATISTICS, missing))
+
+
+def measure_c4(batch: pa.RecordBatch, variant: str, limits: c4.LineLimits) -> pa.RecordBatch:
+    """The columns of one set of C4 rules anew, under other line limits than those `measure` counts with."""
+    missing = batch["quarantine"].is_valid().to_numpy(zero_copy_only=False)
+    values = count_c4(batch["text"], asks_end_marks(batch), limits).T
+    return with_columns(batch, as_columns(values, c4_columns(variant), missing))

@@ -115,7 +115,8 @@ def damage(root: Path) -> Corpus:
     good = take(2)
     bad = b'{"text": "caf\xe9 is not UTF-8"}\n'
     write("latin.jsonl", lines(good[:1]) + bad + lines(good[1:]), 2)
-    write("latin.txt", b"The caf\xe9 is closed. " + take(1)[0].encode())
+    write("latin.txt", b"The caf\xe9 is closed. " + take(1)[0].encode(), 1)
+    write("damaged.txt", b"The caf\xe9 is closed. " + "Das Café ist geöffnet. ".encode() * 10)
     for encoding, mark in (("utf-16-le", b"\xff\xfe"), ("utf-16-be", b"\xfe\xff")):
         write(f"{encoding}.txt", mark + take(1)[0].encode(encoding), 1)
     write("nul.txt", take(1)[0].encode().replace(b" ", b"\0", 1))
@@ -197,7 +198,7 @@ EXPECTED = [
     ("repeated.parquet", "decompression_bomb", 1, ("row group 1, rows", "max_expansion")),
     ("repeated-in-a-row.parquet", "decompression_bomb", 1, ("row group 1, rows 1 to 1", "max_expansion")),
     ("latin.jsonl", "invalid_utf8", 1, ("line 2 at byte", "0xe9")),
-    ("latin.txt", "invalid_utf8", 1, ("byte 7 (0xe9)",)),
+    ("damaged.txt", "invalid_utf8", 1, ("byte 7 (0xe9)",)),
     ("nul.txt", "nul_bytes", 1, ("NUL at character",)),
     ("nul.jsonl", "nul_bytes", 2, ("line 2 at byte", "NUL at character 2")),
     ("empty.txt", "empty", 1, ("no text",)),
@@ -253,6 +254,7 @@ def test_the_rest_of_every_file_is_used(corpus, audit, output):
 def test_repairs_are_named(audit):
     for name in ("utf-16-le.txt", "utf-16-be.txt"):
         assert "decoded:utf-16" in audit[name][0]["repairs"]
+    assert "decoded:cp1252" in audit["latin.txt"][0]["repairs"]
     assert "surrogates" in audit["surrogates.jsonl"][0]["repairs"]
 
 

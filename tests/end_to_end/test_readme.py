@@ -23,7 +23,7 @@ def commands() -> list[str]:
 def place(tmp_path_factory) -> Path:
     """A directory that looks like the project's to the commands, so that nothing is written into the project."""
     directory = tmp_path_factory.mktemp("readme")
-    for name in ("samples", "docs", "Makefile", "pyproject.toml"):
+    for name in ("samples", "docs", "Makefile", "pyproject.toml", "README.md"):
         (directory / name).symlink_to(ROOT / name)
     return directory
 

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-import pipeline.inspect as inspection
+import pipeline.inspect.explanation as inspection
 from pipeline.config import PipelineConfig
-from pipeline.inspect import explain, find, json_lines, render
+from pipeline.inspect.explanation import explain, json_lines, render
+from pipeline.inspect.records import find
 from pipeline.report import audit
 from schemas.arrow import AUDIT
 from schemas.manifest import Counts, FileEntry, Manifest, ManifestError, write_manifest

@@ -30,7 +30,14 @@ def read_csv(chunks: Iterator[bytes], config: InputConfig) -> Iterator[Record]:
     if first is None:
         return
     rows = _rows(_Feeder(first, lines, limit), _delimiter(first, config.text_fields), limit)
-    header = next(rows)
+    yield from records_of_rows(rows, config, decoded.repairs)
+
+
+def records_of_rows(rows: Iterator["Row"], config: InputConfig, repairs: tuple[str, ...]) -> Iterator[Record]:
+    """The first row is the header."""
+    header = next(rows, None)
+    if header is None:
+        return
     if header.error is not None:
         yield failed(1, header.error, f"the header, {header.first.where}", header.raw)
         return
@@ -43,17 +50,17 @@ def read_csv(chunks: Iterator[bytes], config: InputConfig) -> Iterator[Record]:
         except ReadError as error:
             yield failed(position, error, where, row.raw)
         else:
-            yield checked(position, text, where, limit, decoded.repairs)
+            yield checked(position, text, where, config.max_record_bytes, repairs)
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
     fields: list[str]
     first: Line
     raw: bytes
     error: ReadError | None
 
 
-def _text(row: _Row, names: list[str], column: int | None, wanted: tuple[str, ...]) -> str:
+def _text(row: Row, names: list[str], column: int | None, wanted: tuple[str, ...]) -> str:
     if row.error is not None:
         raise row.error
     if column is None:
@@ -116,7 +123,7 @@ class _Feeder:
         return line.content.decode("utf-8", "surrogateescape") + "\n"
 
 
-def _rows(feeder: _Feeder, delimiter: str, limit: int) -> Iterator[_Row]:
+def _rows(feeder: _Feeder, delimiter: str, limit: int) -> Iterator[Row]:
     # surrogateescape carries invalid bytes through csv. An error raised by the feeder leaves the reader at the
     # beginning of a row.
     reader = csv.reader(feeder, delimiter=delimiter)
@@ -143,4 +150,4 @@ def _rows(feeder: _Feeder, delimiter: str, limit: int) -> Iterator[_Row]:
         taken = feeder.taken
         if error is None and len(taken) == 1 and not taken[0].content.strip():
             continue
-        yield _Row(fields, taken[0], b"\n".join(line.content for line in taken)[:limit], error)
+        yield Row(fields, taken[0], b"\n".join(line.content for line in taken)[:limit], error)

@@ -7,7 +7,7 @@ from resiliparse.parse.encoding import map_encoding_to_html5
 
 from pipeline.config import InputConfig
 from pipeline.io.decompress import ReadError
-from pipeline.io.formats.encoding import decode_marked
+from pipeline.io.formats.encoding import decode_any, decode_marked
 from pipeline.io.formats.lines import collect
 from pipeline.io.formats.record import Record, checked, decode, failed
 
@@ -29,34 +29,20 @@ def declared_encoding(content: bytes) -> str:
 
 
 def read_html(chunks: Iterator[bytes], config: InputConfig) -> Iterator[Record]:
-    """Charset from the byte-order mark, else the declaration, else UTF-8. Bounded by `max_record_bytes`."""
+    """Charset from the byte-order mark, else the declaration, else UTF-8, else a guess. Bounded by
+    `max_record_bytes`."""
     decoded = decode_marked(chunks)
     content, error = collect(decoded.chunks, config.max_record_bytes)
     if error is not None:
         yield failed(1, error, "", content)
         return
     repairs = decoded.repairs
-    marked = bool(repairs) or decoded.start > 0
-    encoding = "utf-8" if marked else declared_encoding(content)
     try:
-        if encoding == "utf-8":
+        if decoded.marked:
             text = decode(content, decoded.start)
         else:
-            text, repairs = _decode_declared(content, encoding), (f"decoded:{encoding}",)
+            text, repairs = decode_any(content, 0, declared_encoding(content))
     except ReadError as invalid:
         yield failed(1, invalid, "", content)
         return
     yield checked(1, text, "the page", config.max_record_bytes, repairs)
-
-
-def _decode_declared(content: bytes, encoding: str) -> str:
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        try:
-            return content.decode()  # a wrong declaration before UTF-8
-        except UnicodeDecodeError:
-            raise ReadError(
-                "invalid_utf8",
-                f"byte {error.start} is valid neither in the declared charset {encoding} nor in UTF-8 ({error.reason})",
-            ) from error

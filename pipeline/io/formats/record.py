@@ -8,6 +8,8 @@ REASONS = (
     "truncated_stream",
     "corrupt_stream",
     "corrupt_parquet",
+    "corrupt_arrow",
+    "corrupt_archive",
     "invalid_utf8",
     "nul_bytes",
     "empty",
@@ -20,6 +22,11 @@ REASONS = (
     "unreadable",
     "unsupported_format",
     "link_loop",
+    "special_member",
+    "encrypted",
+    "nested_archive",
+    "too_many_members",
+    "duplicate_member",
 )
 """Every reason code a reader gives."""
 
@@ -36,6 +43,10 @@ class Record(NamedTuple):
     raw: bytes = b""
     chars: int = 0
     """Code points of the text, or 0 where it could not be decoded."""
+    member: str = ""
+    """Path of the member of the archive that holds the record, below the name of the file; "" outside of archives."""
+    media: str = ""
+    """"text" or "html" where it is not what the name of the file says."""
 
 
 def quarantined(position: int, reason: str, detail: str, raw: bytes = b"", chars: int = 0) -> Record:
@@ -100,9 +111,23 @@ def text_of(value: Any, fields: tuple[str, ...]) -> str:
     if not isinstance(value, dict):
         raise ReadError("not_text", f"the record is {_kind(value)}, not an object or a string")
     for field in fields:
-        if field in value:
-            return joined(value[field], field)
+        found = _lookup(value, field)
+        if found is not _ABSENT:
+            return joined(found, field)
     raise missing_text(list(value), fields)
+
+
+_ABSENT = object()
+
+
+def _lookup(value: dict[str, Any], field: str) -> Any:
+    """A key of that very name, else from object to object at the dots; _ABSENT where there is none."""
+    while field not in value:
+        name, dot, field = field.partition(".")
+        value = value.get(name) if dot else None  # type: ignore[assignment]
+        if not isinstance(value, dict):
+            return _ABSENT
+    return value[field]
 
 
 def missing_text(found: list[str], fields: tuple[str, ...]) -> ReadError:

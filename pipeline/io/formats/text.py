@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pipeline.config import InputConfig
 from pipeline.io.decompress import ReadError
-from pipeline.io.formats.encoding import decode_marked
+from pipeline.io.formats.encoding import Decoded, decode_any, decode_guessed, decode_marked
 from pipeline.io.formats.lines import collect
 from pipeline.io.formats.record import Record, checked, decode, failed, quarantined
 
@@ -21,27 +21,35 @@ _INK = re.compile(r"\S")
 
 
 def read_text(chunks: Iterator[bytes], config: InputConfig) -> Iterator[Record]:
-    """Whole files are bounded by `max_record_bytes`; with `split_characters` files of any size stream through."""
+    """Whole files are bounded by `max_record_bytes`; with `split_characters` files of any size stream through.
+
+    Where a file is cut, its encoding is guessed once, from its beginning: pieces are small, and cuts between bytes
+    could part a character. A piece that does not fit is guessed on its own (files that were joined).
+    """
     decoded = decode_marked(chunks)
     if config.split_characters:
-        yield from _read_pieces(decoded.chunks, decoded.start, decoded.repairs, config)
+        if not decoded.marked:
+            decoded = decode_guessed(decoded.chunks)
+        yield from _read_pieces(decoded, config)
         return
     content, error = collect(decoded.chunks, config.max_record_bytes)
     if error is not None:
         hint = "; raise max_record_bytes or set split_characters" if error.reason == "record_too_long" else ""
         yield quarantined(1, error.reason, error.detail + hint, content)
         return
+    repairs = decoded.repairs
     try:
-        text = decode(content, decoded.start)
+        if decoded.marked:
+            text = decode(content, decoded.start)
+        else:
+            text, repairs = decode_any(content)
     except ReadError as invalid:
         yield failed(1, invalid, "", content)
         return
-    yield checked(1, text, "the file", config.max_record_bytes, decoded.repairs)
+    yield checked(1, text, "the file", config.max_record_bytes, repairs)
 
 
-def _read_pieces(
-    chunks: Iterator[bytes], start: int, repairs: tuple[str, ...], config: InputConfig
-) -> Iterator[Record]:
+def _read_pieces(source: Decoded, config: InputConfig) -> Iterator[Record]:
     # surrogateescape carries invalid bytes through the cutting, so that only their piece is lost.
     error: ReadError | None = None
 
@@ -49,17 +57,17 @@ def _read_pieces(
         nonlocal error
         decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         try:
-            for chunk in chunks:
+            for chunk in source.chunks:
                 yield decoder.decode(chunk)
         except ReadError as caught:
             error = caught
         yield decoder.decode(b"", True)
 
-    position, offset = 1, start
+    position, offset = 1, source.start
     held: str | None = None  # one piece back: an error of the stream belongs to the last piece
     for piece in split_text(decoded(), config.split_characters):
         if held is not None:
-            record, size = _piece(position, held, offset, repairs, config)
+            record, size = _piece(position, held, offset, source, config)
             yield record
             position, offset = position + 1, offset + size
         held = piece
@@ -67,21 +75,22 @@ def _read_pieces(
         raw = (held or "").encode("utf-8", "surrogateescape")
         yield failed(position, error, f"piece {position} at byte {offset}", raw)
     elif held is not None:
-        yield _piece(position, held, offset, repairs, config)[0]
+        yield _piece(position, held, offset, source, config)[0]
 
 
-def _piece(position: int, text: str, offset: int, repairs: tuple[str, ...], config: InputConfig) -> tuple[Record, int]:
+def _piece(position: int, text: str, offset: int, source: Decoded, config: InputConfig) -> tuple[Record, int]:
     """The record of a piece and its size in bytes."""
+    repairs = source.repairs
     where = f"piece {position} at byte {offset}"
     try:
         size = len(text) if text.isascii() else len(text.encode())
     except UnicodeEncodeError:
         raw = text.encode("utf-8", "surrogateescape")
+        size = len(raw)
         try:
-            decode(raw, offset)
+            text, repairs = (decode(raw, offset), repairs) if source.marked else decode_any(raw, offset)
         except ReadError as invalid:
-            return failed(position, invalid, where, raw), len(raw)
-        raise
+            return failed(position, invalid, where, raw), size
     return checked(position, text, where, config.max_record_bytes, repairs), size
 
 

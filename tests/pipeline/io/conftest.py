@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.config import InputConfig
 from pipeline.doc_id import doc_id
+from pipeline.io.formats.names import ARCHIVES, format_of
 from pipeline.io.formats.record import REASONS
 from pipeline.io.inputs import InputFile, list_inputs
 from pipeline.io.read import BATCH_BYTES, BATCH_ROWS, read_batches
@@ -25,7 +26,9 @@ def read_rows(file: InputFile, **config: Any) -> list[Row]:
         assert batch.num_rows == 1 or batch.column("text").nbytes <= 2 * BATCH_BYTES
         rows.extend(batch.to_pylist())
     for row in rows:
-        assert row["record"].startswith(f"{file.relative}#")
+        path, _, position = row["record"].rpartition("#")
+        assert int(position) > 0
+        assert path == file.relative or (path.startswith(f"{file.relative}/") and format_of(file.path) in ARCHIVES)
         if row["quarantine"] is None:
             assert row["text"].strip()
             assert row["detail"] is None

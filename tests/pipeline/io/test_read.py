@@ -1,9 +1,14 @@
+import bz2
 import gzip
 import json
+import lzma
 import os
 import random
+import tarfile
+import zipfile
 
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 import zstandard
@@ -50,7 +55,25 @@ def test_listed_problems_are_one_row(problem, read_input):
     assert row["doc_id"] == doc_id(b"a/b.txt#1")
 
 
-@pytest.mark.parametrize("name", ["x.txt", "x.jsonl", "x.csv", "x.html", "x.json", "x.parquet", "x.txt.gz", "wiki_00"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x.txt",
+        "x.jsonl",
+        "x.csv",
+        "x.html",
+        "x.json",
+        "x.parquet",
+        "x.txt.gz",
+        "wiki_00",
+        "x.tsv",
+        "x.arrow",
+        "x.tar",
+        "x.tgz",
+        "x.zip",
+        "x.zip.xz",
+    ],
+)
 def test_files_that_vanish_or_cannot_be_opened(tmp_path, name, read_input):
     [row] = read_input(InputFile(str(tmp_path / name), name, "s", 9))
     assert row["quarantine"] == "unreadable"
@@ -81,27 +104,67 @@ def test_too_many_open_files_is_raised(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["a.txt", "a.md", "a.html", "a.htm", "a.json", "a.jsonl", "a.ndjson", "a.csv", "wiki_07", "a.parquet"]
+    "name",
+    [
+        "a.txt",
+        "a.md",
+        "a.html",
+        "a.htm",
+        "a.json",
+        "a.jsonl",
+        "a.ndjson",
+        "a.csv",
+        "a.tsv",
+        "wiki_07",
+        "a.parquet",
+        "a.arrow",
+        "a.feather",
+        "a.ipc",
+        "a.tar",
+        "a.zip",
+    ],
 )
-@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst", ".bz2", ".xz"])
 def test_every_format_plain_and_compressed(read_file, name, suffix, tmp_path):
-    pq.write_table(pa.table({"text": ["hello world"]}), tmp_path / "a.parquet")
+    table = pa.table({"text": ["hello world"]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    for form, writer in (("arrow", pa.ipc.new_file), ("ipc", pa.ipc.new_stream)):
+        with writer(tmp_path / f"a.{form}", table.schema) as sink:
+            sink.write_table(table)
+    pyarrow.feather.write_feather(table, str(tmp_path / "a.feather"))
+    (tmp_path / "a.txt").write_text("hello world")
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.add(tmp_path / "a.txt", "a.txt")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
+        zipped.write(tmp_path / "a.txt", "a.txt")
     content = {
         "json": b'[{"text": "hello world"}]',
         "jsonl": b'{"text": "hello world"}\n',
         "ndjson": b'{"text": "hello world"}\n',
         "csv": b"id,text\n1,hello world\n",
         "wiki_07": b'<doc id="1" url="u" title="t">\nhello world\n</doc>\n',
-        "parquet": (tmp_path / "a.parquet").read_bytes(),
+        "tsv": b"id\ttext\n1\thello world\n",
     }.get(name.split(".")[-1], b"hello world")
-    compress = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}[suffix]
+    if name.split(".")[-1] in ("parquet", "arrow", "ipc", "feather", "tar", "zip"):
+        content = (tmp_path / name).read_bytes()
+    compress = {
+        "": bytes,
+        ".gz": gzip.compress,
+        ".zst": zstandard.compress,
+        ".bz2": bz2.compress,
+        ".xz": lzma.compress,
+    }[suffix]
     [row] = read_file(name + suffix, compress(content))
     assert row["text"].strip() == "hello world"
     assert row["media"] == ("html" if "htm" in name else "text")
-    assert row["record"].startswith(f"{name}{suffix}#")
+    inner = "/a.txt" if name in ("a.tar", "a.zip") else ""
+    assert row["record"].startswith(f"{name}{suffix}{inner}#")
 
 
-NAMES = ("a.txt", "a.jsonl", "a.json", "a.csv", "a.html", "wiki_00", "a.parquet", "a.txt.gz", "a.jsonl.zst")
+NAMES = (
+    *("a.txt", "a.jsonl", "a.json", "a.csv", "a.html", "wiki_00", "a.parquet", "a.txt.gz", "a.jsonl.zst"),
+    *("a.tsv", "a.arrow", "a.tar", "a.zip", "a.eml", "a.mbox", "a.warc", "a.warc.gz"),
+)
 FRAGMENTS = st.sampled_from(
     [
         b'{"text": "',
@@ -127,6 +190,9 @@ FRAGMENTS = st.sampled_from(
         b"null",
         b" ",
         b"PAR1",
+        b"ARROW1\0\0",
+        b"PK\x05\x06",
+        b"WARC/1.0\r\n",
     ]
 )
 

@@ -1,5 +1,7 @@
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -53,5 +55,31 @@ def clean() -> Callable[..., list[dict[str, Any]]]:
         rules = RulesConfig(**config)
         batch = measure(identify(repair(main_text(_batch(*texts, media=media)))))
         return cut_lines(judge(batch, rules), rules).to_pylist()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def reference() -> ModuleType:
+    """reference.py beside this file."""
+    spec = importlib.util.spec_from_file_location("statistics_reference", Path(__file__).with_name("reference.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def measured() -> Callable[..., list[dict[str, Any]]]:
+    """The statistics of each text, all said to be of one script."""
+
+    def run(*texts: str, script: str = "latin") -> list[dict[str, Any]]:
+        columns = {
+            "text": pa.array(texts, pa.string()),
+            "script": pa.array([script] * len(texts), pa.string()),
+            "quarantine": pa.nulls(len(texts), pa.string()),
+        }
+        return measure(pa.RecordBatch.from_pydict(columns)).drop_columns(list(columns)).to_pylist()
 
     return run

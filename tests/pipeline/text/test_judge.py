@@ -1,14 +1,17 @@
 import re
 import unicodedata
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import RulesConfig
+from pipeline.records import with_columns
 from pipeline.text.judge import cut_lines, judge
 from pipeline.text.language import identify
-from pipeline.text.rules import RULES
+from pipeline.text.rules import RULE_SETS, RULES
+from pipeline.text.script import SCRIPTS
 from pipeline.text.statistics import STATISTICS, measure
 from schemas.arrow import AUDIT
 
@@ -199,6 +202,41 @@ def test_c4_statistics_follow_the_line_limits(clean):
     assert "c4_lines" not in loose["repairs"]
 
 
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.none()
+            | st.lists(st.sampled_from([SENTENCE, "same. ", "人权。", "\n", "# ", "...", "7 ", "a "]), max_size=9).map(
+                "".join
+            ),
+            st.sampled_from([None, *SCRIPTS[:6], "han", "thai"]),
+            st.sampled_from(["en", "fr", "vi", "und"]),
+        ),
+        max_size=6,
+    ),
+    st.lists(st.sampled_from(RULE_SETS), max_size=3).map(tuple),
+    st.dictionaries(
+        st.sampled_from([name for name, rule in RULES.items() if rule.unit == "page"]), st.just(3), max_size=3
+    ),
+    st.lists(st.sampled_from(list(RULES)), max_size=3).map(tuple),
+)
+def test_equals_judging_row_by_row(reference, batch_of, records, sets, limits, disable):
+    disable = tuple(name for name in disable if RULES[name].unit == "page")
+    config = RulesConfig(sets=sets, limits=limits, disable=disable)
+    batch = batch_of(*(text for text, _, _ in records))
+    columns = {
+        "script": pa.array(
+            [script or "other" if text is not None else None for text, script, _ in records], pa.string()
+        ),
+        "language": pa.array([language if text is not None else None for text, _, language in records], pa.string()),
+    }
+    measured = measure(with_columns(batch, columns))
+    out = judge(measured, config)
+    told = zip(*(out.column(name).to_pylist() for name in ("scores", "verdict", "rule", "detail")), strict=True)
+    assert list(told) == [reference.judged(row, config) for row in measured.to_pylist()]
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(
@@ -209,7 +247,7 @@ def test_c4_statistics_follow_the_line_limits(clean):
         max_size=12,
     ).map("".join),
     st.sampled_from(["text", "html"]),
-    st.sampled_from([(), ("gopher-quality",), ("c4",), BOTH]),
+    st.sampled_from([(), ("gopher-quality",), ("c4",), BOTH, RULE_SETS[1:3]]),
 )
 def test_any_text_gets_one_verdict(clean, text, media, sets):
     rows = clean(text, None, text, media=media, sets=sets)

@@ -2,11 +2,12 @@ import math
 
 import pytest
 
-from pipeline.config import RulesConfig
+from pipeline.config import ConfigError, RulesConfig, load_config
 from pipeline.text.c4 import DEFAULT_LIMITS, LineLimits
 from pipeline.text.rules import (
     ENGLISH,
     LONG_WORDS,
+    RULE_SETS,
     RULES,
     Rule,
     RuleError,
@@ -20,7 +21,7 @@ from pipeline.text.rules import (
 from pipeline.text.script import SCRIPTS
 from pipeline.text.statistics import STATISTICS
 
-# reference: datatrove's constructor values for Gopher, c4_utils.py for C4.
+# reference: datatrove's constructor values for Gopher and FineWeb, c4_utils.py for C4, Gopher's table A1.
 DEFAULTS = {
     "siliang.min_characters": 1,
     "gopher.min_words": 50,
@@ -43,15 +44,45 @@ DEFAULTS = {
     "c4.curly_bracket": 0,
     "c4.min_sentences": 3,
     "c4.min_lines": 1,
+    "c4-datatrove.max_word_length": 1000,
+    "c4-datatrove.terminal_punctuation": 1,
+    "c4-datatrove.min_line_words": 3,
+    "c4-datatrove.javascript": 0,
+    "c4-datatrove.policy": 0,
+    "c4-datatrove.lorem_ipsum": 0,
+    "c4-datatrove.curly_bracket": 0,
+    "c4-datatrove.min_sentences": 5,
+    "c4-datatrove.min_lines": 1,
+    "repetition.max_duplicate_lines": 0.3,
+    "repetition.max_duplicate_paragraphs": 0.3,
+    "repetition.max_duplicate_line_characters": 0.2,
+    "repetition.max_duplicate_paragraph_characters": 0.2,
+    "repetition.max_top_2gram_characters": 0.2,
+    "repetition.max_top_3gram_characters": 0.18,
+    "repetition.max_top_4gram_characters": 0.16,
+    "repetition.max_duplicate_5gram_characters": 0.15,
+    "repetition.max_duplicate_6gram_characters": 0.14,
+    "repetition.max_duplicate_7gram_characters": 0.13,
+    "repetition.max_duplicate_8gram_characters": 0.12,
+    "repetition.max_duplicate_9gram_characters": 0.11,
+    "repetition.max_duplicate_10gram_characters": 0.1,
+    "fineweb.min_terminal_lines": 0.12,
+    "fineweb.max_short_lines": 0.67,
+    "fineweb.max_duplicate_line_characters": 0.01,
+    "fineweb.max_newline_ratio": 0.3,
 }
 
 
 def test_names_limits_and_statistics():
-    assert {name: rule.limit for name, rule in RULES.items()} == DEFAULTS
+    limits = {name: rule.limit for name, rule in RULES.items()}
+    assert {name: limit for name, limit in limits.items() if name in DEFAULTS} == DEFAULTS
+    assert all(RULES[name].set == "siliang" for name in limits.keys() - DEFAULTS.keys())
+    assert RULE_SETS == ("siliang", "gopher-quality", "c4", "c4-datatrove", "gopher-repetition", "fineweb")
+    for name in RULE_SETS:
+        check_rules_config(RulesConfig(sets=(name,)))
     for name, rule in RULES.items():
         assert name == rule.name
         assert rule.statistic in STATISTICS
-        assert rule.set in ("siliang", "gopher-quality", "c4")
         assert rule.source
         assert rule.meaning
         assert set(rule.scope.scripts or ()) <= set(SCRIPTS)
@@ -124,6 +155,7 @@ def test_limit_of():
         ({"disable": ("siliang.min_characters",)}, ["'siliang.min_characters' always decides"]),
         ({"disable": ("c4.min_lines",)}, ["'c4.min_lines' always decides"]),
         ({"limits": {"siliang.min_characters": 0}}, ["must be at least 1, found 0"]),
+        ({"sets": ("c4", "c4-datatrove")}, ["rules.sets", "c4 and c4-datatrove", "choose one"]),
     ],
 )
 def test_bad_configs_are_named(values, parts):
@@ -131,6 +163,44 @@ def test_bad_configs_are_named(values, parts):
         check_rules_config(RulesConfig(**values))
     for part in parts:
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("rule", "parts"),
+    [
+        ({"statistic": "word"}, ["rules.custom 'few'", "'word'", "mean_word_length"]),
+        ({"limit": math.nan}, ["rules.custom 'few'", "not a number"]),
+        ({"scripts": ("latn",)}, ["rules.custom 'few'", "'latn'", "latin"]),
+    ],
+)
+def test_bad_custom_rules_are_named(rule, parts):
+    good = {"name": "few", "statistic": "lines", "comparison": "min", "limit": 2}
+    check_rules_config(RulesConfig(custom=[good]))
+    with pytest.raises(RuleError) as error:
+        check_rules_config(RulesConfig(custom=[good | rule]))
+    assert all(part in str(error.value) for part in parts)
+    with pytest.raises(RuleError, match="two rules have this name"):
+        check_rules_config(RulesConfig(custom=[good, good]))
+
+
+def test_custom_rules_decide_last_and_are_described():
+    own = {"name": "few", "statistic": "lines", "comparison": "min", "limit": 2, "languages": ("en",)}
+    config = RulesConfig(custom=[own], limits={"custom.few": 3}, sets=())
+    assert [rule.name for rule in deciding(config)] == ["siliang.min_characters", "custom.few"]
+    told = describe_rules(config)[-1]
+    assert (told["name"], told["limit_in_force"], told["languages"], told["decides"]) == ("custom.few", 3, "en", True)
+    disabled = RulesConfig(custom=[own], disable=("custom.few",))
+    check_rules_config(disabled)
+    assert "custom.few" not in {rule.name for rule in deciding(disabled)}
+
+
+def test_custom_rules_come_from_toml(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text('[[rules.custom]]\nname = "few"\nstatistic = "lines"\ncomparison = "min"\nlimit = 2\n')
+    assert load_config(path).rules.custom[0].limit == 2
+    path.write_text('[[rules.custom]]\nname = "few"\nstatistics = "lines"\ncomparison = "min"\nlimit = 2\n')
+    with pytest.raises(ConfigError, match=r"unknown key 'rules.custom.0.statistics'; allowed here: name, statistic"):
+        load_config(path)
 
 
 def test_good_configs_pass():

@@ -1,65 +1,18 @@
-"""Why was this record dropped? Answers from the audit, reading only the columns and batches that are needed."""
+"""Audit rows put into words: a table, and for a few of them a paragraph each."""
 
-from pathlib import Path
 from typing import Any
 
 import orjson
-import pyarrow as pa
-import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report.audit import select
 from pipeline.report.visible import visible_text
 from schemas.arrow import AUDIT
-from schemas.manifest import read_manifest
 
 VERDICT_STYLES = {"kept": "green", "filtered": "yellow", "duplicate": "blue", "quarantined": "red"}
 EXPLAINED = 5
 """Up to this many rows each gets its paragraph under the table."""
-
-
-def find(
-    directory: str | Path, record: str | None = None, doc: str | None = None, rule: str | None = None, limit: int = 20
-) -> list[dict[str, Any]]:
-    """At most `limit` audit rows that meet every filter given, in audit order; reading stops when they are found.
-
-    record: a whole record name, or all of it before '#' (then every record of that file); doc: a prefix of doc_id;
-    rule: what decided (a rule, 'exact', 'near', or a quarantine reason). Without a filter dropped records come first
-    and kept ones fill what is left.
-
-    Raises ManifestError where the directory is not a finished one, SchemaError for a damaged file.
-    """
-    root = Path(directory)
-    files = read_manifest(root).under("audit")
-    filters = {"record": record, "doc_id": doc, "rule": rule}
-    columns = [name for name, value in filters.items() if value is not None]
-
-    def chosen(batch: pa.RecordBatch) -> pa.BooleanArray:
-        mask = pa.array([True] * len(batch))
-        if record is not None:
-            same = pc.or_(pc.equal(batch["record"], record), pc.starts_with(batch["record"], record + "#"))
-            mask = pc.and_(mask, same)
-        if doc is not None:
-            mask = pc.and_(mask, pc.starts_with(batch["doc_id"], doc.lower()))
-        if rule is not None:
-            mask = pc.and_(mask, pc.fill_null(pc.equal(batch["rule"], rule), False))
-        return mask
-
-    def taken(condition: Any, names: list[str], count: int) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = []
-        if count > 0:
-            for table in select(root, files, names, condition):
-                rows += table.slice(0, count - len(rows)).to_pylist()
-                if len(rows) >= count:
-                    break
-        return rows
-
-    if columns:
-        return taken(chosen, columns, limit)
-    dropped = taken(lambda batch: pc.not_equal(batch["verdict"], "kept"), ["verdict"], limit)
-    return dropped + taken(lambda batch: pc.equal(batch["verdict"], "kept"), ["verdict"], limit - len(dropped))
 
 
 def explain(row: dict[str, Any]) -> str:
