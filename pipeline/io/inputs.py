@@ -36,6 +36,7 @@ class InputFile:
     relative: str
     """Name in the run: forward slashes, valid Unicode, unique."""
     source: str
+    """The INPUT's name; of a single one without NAME= the first directory below it."""
     size: int
     """Stored bytes; 0 where a problem hides them."""
     problem: str | None = None
@@ -146,7 +147,9 @@ def _list(entry: _Input, several: bool, formats: Mapping[str, str]) -> Iterator[
         relative = _unicode(item.relative)
         first, _, rest = relative.partition("/")
         whole = item.path == entry.path  # the INPUT is this file
-        source = first if rest else entry.name if entry.named or not whole else stem(entry.name)
+        own = entry.name if entry.named or not whole else stem(entry.name)
+        # Whoever gives several INPUTs, or names one, has told the sources apart; else the first directories do.
+        source = own if several or entry.named or not rest else first
         if several and (entry.named or not whole):
             relative = f"{entry.name}/{relative}"
         problem = item.problem

@@ -52,12 +52,16 @@ def test_several_inputs_are_told_apart_by_name(corpus):
         ("mine/lone.csv", "mine", None),
         ("news/Zeta.md", "news", None),
         ("news/b.txt", "news", None),
-        ("news/deep/er/A.jsonl.gz", "deep", None),
+        ("news/deep/er/A.jsonl.gz", "news", None),
         ("old/one.txt", "old", None),
-        ("old/x/wiki_00", "x", None),
+        ("old/x/wiki_00", "old", None),
     ]
     for order in itertools.permutations(inputs):
         assert summary(list_inputs(order)) == expected
+
+
+def test_a_named_input_is_one_source(corpus):
+    assert {file.source for file in list_inputs([f"all={corpus}"])} == {"all"}
 
 
 def test_order_of_directory_entries_does_not_matter(corpus, monkeypatch):
