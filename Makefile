@@ -39,6 +39,7 @@ format: install
 	$(BIN)/ruff format .
 
 bench: install
+	$(BIN)/python benchmarks/cleaning.py --quick
 	$(BIN)/python benchmarks/prepare.py --quick
 
 clean:

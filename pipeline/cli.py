@@ -28,7 +28,7 @@ from pipeline.inspect.near import nearest, render_near  # noqa: E402
 from pipeline.inspect.records import find  # noqa: E402
 from pipeline.inspect.reference import markdown as rules_as_markdown  # noqa: E402
 from pipeline.inspect.reference import render_rules  # noqa: E402
-from pipeline.inspect.scores import InspectError  # noqa: E402
+from pipeline.inspect.rules import InspectError  # noqa: E402
 from pipeline.inspect.trial import render_trial, try_rules  # noqa: E402
 from pipeline.io.inputs import InputError  # noqa: E402
 from pipeline.progress import StageProgress  # noqa: E402

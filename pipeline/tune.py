@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.inspect.histogram import At, Histogram, on_grid
-from pipeline.inspect.scores import InspectError, broken, rules_of, scores
+from pipeline.inspect.rules import InspectError, broken, rules_of
 from pipeline.report.audit import tables
+from pipeline.report.scores import scores
 from pipeline.report.visible import visible_text
 from schemas.manifest import read_manifest
 

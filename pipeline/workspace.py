@@ -106,7 +106,8 @@ class Workspace:
         filesystem.remove(self.path("manifest.json"))
 
     def prune(self, files: tuple[FileEntry, ...]) -> None:
-        """Removes product files that are not listed: those of an earlier, larger run and of killed writers."""
+        """Removes product files that are not listed (an earlier, larger run's) and what killed writers left."""
+        filesystem.sweep_temporaries(self.path("stages"))
         listed = {entry.path for entry in files}
         for directory in PRODUCTS:
             for name in filesystem.listing(self.path(directory)):

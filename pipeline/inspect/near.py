@@ -12,8 +12,9 @@ from rich.text import Text
 
 from pipeline.inspect.explanation import VERDICT_STYLES
 from pipeline.inspect.records import chosen
-from pipeline.inspect.scores import InspectError, Scores, broken, rules_of, scores
+from pipeline.inspect.rules import InspectError, broken, rules_of
 from pipeline.report.audit import select, tables
+from pipeline.report.scores import Scores, scores
 from pipeline.report.visible import visible_text
 from schemas.manifest import read_manifest
 

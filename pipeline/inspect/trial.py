@@ -17,7 +17,7 @@ from rich.text import Text
 from pipeline.config import PipelineConfig
 from pipeline.inspect.difference import Difference, difference
 from pipeline.inspect.explanation import VERDICT_STYLES
-from pipeline.inspect.scores import broken
+from pipeline.inspect.rules import broken
 from pipeline.io.inputs import InputError, InputFile, list_inputs
 from pipeline.io.read import read_batches
 from pipeline.report.visible import visible_text

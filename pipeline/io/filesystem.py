@@ -179,7 +179,9 @@ class AtomicFile(io.RawIOBase):
 
 
 def sweep_temporaries(directory: str) -> None:
-    """Removes what killed writers left in a directory. Only the driver calls it, before any worker starts."""
-    for name in listing(directory):
+    """Removes what killed writers left anywhere below a directory. Only while no worker runs."""
+    fs, inner = resolve(directory)
+    for path in fs.find(inner):
+        name = posixpath.basename(path)
         if name.startswith(".") and name.endswith(".tmp"):
-            remove(join(directory, name))
+            fs.rm(path)

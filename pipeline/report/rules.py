@@ -5,10 +5,10 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.report.examples import Nearest, Order, example, positions
 from pipeline.report.model import Rule
+from pipeline.report.scores import scores
 
 EXAMPLES = 3
 """Records shown on each side of a limit."""
@@ -64,26 +64,12 @@ class RuleScan:
 
     def add(self, table: pa.Table, verdict: np.ndarray, order: Order) -> None:
         """`verdict`: position of each row's verdict in VERDICTS."""
-        scores = table["scores"].combine_chunks()
-        parents = pc.list_parent_indices(scores).to_numpy()
-        flat = scores.flatten()
-        if not len(flat):
-            return
-        encoded = flat.field("rule").dictionary_encode()
-        names = encoded.dictionary.to_pylist()
-        code = encoded.indices.to_numpy().astype(np.uint16)
-        score = flat.field("score").to_numpy(zero_copy_only=False)
-        limit = flat.field("limit").to_numpy(zero_copy_only=False)
-        deciding = positions(table["rule"], names)
-        # uint16 makes the stable sort a radix sort; each rule's scores then lie side by side.
-        by_rule = np.argsort(code, kind="stable")
-        ends = np.cumsum(np.bincount(code, minlength=len(names)))
-        for number, name in enumerate(names):
-            slots = by_rule[ends[number - 1] if number else 0 : ends[number]]
-            rows = parents[slots]
-            decided = (deciding[rows] == number) & (verdict[rows] == 1)
-            counts = self.rules.setdefault(name, RuleCounts())
-            _add(counts, table, rows, score[slots], limit[slots], decided, verdict[rows] == 0, order)
+        found = list(scores(table))
+        deciding = positions(table["rule"], [one.rule for one in found])
+        for number, one in enumerate(found):
+            decided = (deciding[one.rows] == number) & (verdict[one.rows] == 1)
+            counts = self.rules.setdefault(one.rule, RuleCounts())
+            _add(counts, table, one.rows, one.score, one.limit, decided, verdict[one.rows] == 0, order)
 
 
 def _add(

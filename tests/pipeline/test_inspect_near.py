@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pipeline.config import PipelineConfig
 from pipeline.inspect.near import nearest, render_near
-from pipeline.inspect.scores import InspectError
+from pipeline.inspect.rules import InspectError
 from pipeline.report import audit
 from schemas.arrow import AUDIT
 from schemas.manifest import Counts, FileEntry, Manifest, write_manifest

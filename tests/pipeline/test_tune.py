@@ -15,7 +15,7 @@ from rich.console import Console
 
 from pipeline.config import PipelineConfig, RulesConfig
 from pipeline.inspect.histogram import Histogram, on_grid
-from pipeline.inspect.scores import InspectError
+from pipeline.inspect.rules import InspectError
 from pipeline.report import audit
 from pipeline.text.rules import RULES, deciding
 from pipeline.tune import SHARES, SHARES_OF_ONE_RULE, render_tuning, tune

@@ -77,6 +77,19 @@ def test_atomic_write_keeps_the_old_bytes_on_failure(tmp_path):
     assert filesystem.listing(str(tmp_path)) == ["f"]
 
 
+@pytest.mark.parametrize("scheme", ["", "memory://siliang-sweep"])
+def test_a_sweep_takes_the_temporaries_alone(tmp_path, scheme):
+    base = scheme or str(tmp_path)
+    kept = [f"{base}/a", f"{base}/deep/er/b.tmp", f"{base}/deep/.hidden"]
+    for path in [*kept, f"{base}/.a.1f.tmp", f"{base}/deep/er/.b.2e.tmp"]:
+        filesystem.write_atomic(path, b"x")
+    filesystem.sweep_temporaries(base)
+    assert all(filesystem.exists(path) for path in kept)
+    assert not filesystem.exists(f"{base}/.a.1f.tmp")
+    assert not filesystem.exists(f"{base}/deep/er/.b.2e.tmp")
+    filesystem.sweep_temporaries(f"{base}/nowhere")
+
+
 def test_remote_file_systems_serve_the_same_verbs():
     base = "memory://siliang-test/sub"
     sink = ArrowSink(f"{base}/a.arrow", SCHEMA)
