@@ -13,7 +13,8 @@ from pipeline.io.decompress import ReadError, check_expansion, decompress, open_
 from pipeline.io.filesystem import is_url
 from pipeline.io.formats.arrow import read_arrow
 from pipeline.io.formats.csv import read_csv
-from pipeline.io.formats.html import read_html
+from pipeline.io.formats.epub import read_epub
+from pipeline.io.formats.html import read_html, read_xhtml
 from pipeline.io.formats.json import read_json
 from pipeline.io.formats.jsonl import read_jsonl
 from pipeline.io.formats.mail import read_mail, read_mbox
@@ -22,6 +23,7 @@ from pipeline.io.formats.names import ARCHIVES, KNOWN, compression_of, format_of
 from pipeline.io.formats.parquet import read_parquet
 from pipeline.io.formats.record import Record, failed, quarantined
 from pipeline.io.formats.sniff import sniff
+from pipeline.io.formats.sqlite import read_sqlite
 from pipeline.io.formats.tar import read_tar
 from pipeline.io.formats.text import read_text
 from pipeline.io.formats.tsv import read_tsv
@@ -32,6 +34,7 @@ from pipeline.io.formats.zip import read_zip
 _STREAMING: dict[str, Callable[[Iterator[bytes], InputConfig], Iterator[Record]]] = {
     "text": read_text,
     "html": read_html,
+    "xhtml": read_xhtml,
     "json": read_json,
     "jsonl": read_jsonl,
     "csv": read_csv,
@@ -54,12 +57,15 @@ def read_content(path: str, kind: str | None, size: int, config: InputConfig) ->
             chunks: Iterator[bytes] = stored
             if kind is None:
                 kind, chunks = sniff(chunks)  # list_inputs did the same; None: it has changed since
-            yield from reader.stream(kind or "wikiextractor", chunks, "", 1)
+            if kind != "sqlite" or is_url(path) or compression_of(path) is not None:
+                yield from reader.stream(kind or "wikiextractor", chunks, "", 1)
+                return
+        yield from reader.local(kind, path, "", 1)
         return
     with open_raw(path) as raw:
         if not is_url(path):
             yield from reader.local(kind, path, "", 1)
-        elif kind in ("parquet", "zip"):
+        elif kind in ("parquet", "zip", "epub"):
             yield from reader.seekable(kind, raw, "", 1)
         else:
             with closing(read_chunks(path, size, config)) as chunks:
@@ -92,6 +98,8 @@ class _Reader:
     def local(self, kind: str, path: str, member: str, depth: int) -> Iterator[Record]:
         if kind == "arrow":
             yield from read_arrow(path, self._config)
+        elif kind == "sqlite":
+            yield from read_sqlite(path, self._config)
         elif kind == "parquet":
             with pa.OSFile(path) as source:
                 yield from read_parquet(source, self._config)
@@ -103,7 +111,8 @@ class _Reader:
         if kind == "parquet":
             yield from read_parquet(source, self._config)
         else:
-            yield from self._members(read_zip(source, self._config), member, depth)
+            members = (read_epub if kind == "epub" else read_zip)(source, self._config)
+            yield from self._members(members, member, depth)
 
     def _members(self, members: Iterator[Member], archive: str, depth: int) -> Iterator[Record]:
         for member in members:
@@ -115,7 +124,7 @@ class _Reader:
             if not member.name:
                 problem = member.problem or ReadError("corrupt_archive", "the entry has no usable name")
                 yield _below(archive, failed(member.number, problem, f"entry {member.number}"))
-            elif hidden(member.name):
+            elif member.kind is None and hidden(member.name):
                 continue
             elif name in self._names:
                 detail = f"entry {member.number} has the name '{member.name}' of an earlier one, which is used"
@@ -147,6 +156,8 @@ class _Reader:
 
     def _member_content(self, member: Member, name: str, depth: int) -> Iterator[Record]:
         kind, compression = format_of(member.name), compression_of(member.name)
+        if member.kind is not None:
+            kind, compression = member.kind, None
         if kind in ARCHIVES and depth >= self._config.max_archive_depth:
             limit = f"max_archive_depth = {self._config.max_archive_depth}"
             raise ReadError("nested_archive", f"the member is an archive, nested deeper than {limit}")

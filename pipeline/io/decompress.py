@@ -80,6 +80,20 @@ def read_chunks(path: str, size: int, config: InputConfig) -> Generator[bytes, N
         yield from _decompress(counted, compression, size, config)
 
 
+def read_range(path: str, start: int, end: int) -> Generator[bytes, None, None]:
+    """The bytes from `start` up to `end` as they are stored. Raises ReadError `unreadable`, or `truncated_stream`
+    where the file ends before."""
+    with open_raw(path) as raw:
+        raw.seek(start)
+        counted = _CountingReader(raw, remote=is_url(path))
+        while left := end - start - counted.consumed:
+            chunk = counted.read(min(left, CHUNK))
+            if not chunk:
+                detail = f"the file ends at byte {start + counted.consumed}, and had {end} bytes when it was listed"
+                raise ReadError("truncated_stream", detail)
+            yield chunk
+
+
 def decompress(chunks: Iterator[bytes], compression: str, size: int, config: InputConfig) -> Iterator[bytes]:
     """The same for a stream inside of another one: a compressed member of an archive."""
     return _decompress(_CountingReader(cast(IO[bytes], ChunkReader(chunks)), False), compression, size, config)

@@ -89,11 +89,18 @@ def remove(path: str) -> None:
         fs.rm(inner)
 
 
-def digest(path: str) -> str:
-    """sha256 of the file's bytes, hex."""
+def digest(path: str, start: int = 0, end: int | None = None) -> str:
+    """sha256 of the file's bytes, or of those from `start` up to `end`, hex."""
     fs, inner = resolve(path)
     with fs.open(inner, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+        if end is None:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+        found = hashlib.sha256()
+        handle.seek(start)
+        while start < end and (chunk := handle.read(min(end - start, 1 << 20))):
+            found.update(chunk)
+            start += len(chunk)
+        return found.hexdigest()
 
 
 def write_atomic(path: str, data: bytes) -> None:

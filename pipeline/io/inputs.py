@@ -10,15 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import fsspec
 from fsspec.utils import glob_translate
 
 from pipeline.config import InputConfig
-from pipeline.io.decompress import read_chunks
+from pipeline.io.datasets import CARD_BYTES, describing
+from pipeline.io.decompress import ReadError, open_raw, read_chunks
 from pipeline.io.filesystem import is_url
-from pipeline.io.formats.names import ARCHIVES, basename, chosen_format, hidden, stem
+from pipeline.io.formats.names import ARCHIVES, basename, chosen_format, format_of, hidden, stem
 from pipeline.io.formats.sniff import sniff
 
 _NAMED = re.compile(r"([^/\\:=*?\[\]]+)=(.+)", re.S)
@@ -27,6 +28,15 @@ _MAGIC = re.compile(r"[*?\[]")
 
 class InputError(ValueError):
     """An INPUT that cannot be used, in one line for the user."""
+
+
+class Span(NamedTuple):
+    """A range of a file's bytes that begins and ends between lines."""
+
+    start: int
+    end: int
+    line: int
+    """Number of the first line."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +48,11 @@ class InputFile:
     source: str
     """The INPUT's name; of a single one without NAME= the first directory below it."""
     size: int
-    """Stored bytes; 0 where a problem hides them."""
+    """Stored bytes, of the span if there is one; 0 where a problem hides them."""
     problem: str | None = None
     """`unsupported_format`, `unreadable` or `link_loop`: gives one quarantined record."""
+    span: Span | None = None
+    """The part that is meant; None: the whole file."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +83,21 @@ class _Found:
     problem: str | None = None
 
 
-def list_inputs(inputs: Sequence[str], formats: Mapping[str, str] | None = None) -> list[InputFile]:
+def name_of(argument: str) -> str | None:
+    """The NAME of an INPUT that is written NAME=PATH. Raises InputError."""
+    entry = _parse(argument)
+    return entry.name if entry.named else None
+
+
+def list_inputs(
+    inputs: Sequence[str], formats: Mapping[str, str] | None = None, several: bool = False
+) -> list[InputFile]:
     """The files of all INPUTs, sorted by the bytes of `relative`, whatever the order of INPUTs and directories.
 
     An INPUT is a file, a directory or a glob pattern, local or an fsspec URL, or NAME= before one of these (an existing
     file whose name holds "=" is a file). Below an INPUT, names that begin with "." or "_" are ignored.
-    `formats` are patterns over `relative` that name a format, see InputConfig. Raises InputError.
+    `formats` are patterns over `relative` that name a format, see InputConfig. `several`: name the files as if there
+    were more INPUTs than these. Raises InputError.
     """
     if not inputs:
         raise InputError("no INPUT given: give a file, a directory, a pattern or NAME=PATH")
@@ -87,7 +108,7 @@ def list_inputs(inputs: Sequence[str], formats: Mapping[str, str] | None = None)
             both = f"{arguments[entry.name]} and {entry.argument}"
             raise InputError(f"two INPUTs are called '{entry.name}': {both}; write NAME=PATH for one of them")
         arguments[entry.name] = entry.argument
-    files = [file for entry in parsed for file in _list(entry, len(parsed) > 1, formats or {})]
+    files = [file for entry in parsed for file in _list(entry, several or len(parsed) > 1, formats or {})]
     files.sort(key=lambda file: file.relative.encode())
     for one, two in itertools.pairwise(files):
         if one.relative == two.relative:
@@ -143,6 +164,8 @@ def _list(entry: _Input, several: bool, formats: Mapping[str, str]) -> Iterator[
     found = {item.path: item for item in (_list_url(entry) if is_url(entry.path) else _list_local(entry))}
     if not found:
         raise InputError(f"{entry.argument}: no files there (names that begin with '.' or '_' are ignored)")
+    if entry.path not in found:  # a file that is named itself is meant
+        found = _without_metadata(found)
     for item in found.values():
         relative = _unicode(item.relative)
         first, _, rest = relative.partition("/")
@@ -156,6 +179,25 @@ def _list(entry: _Input, several: bool, formats: Mapping[str, str]) -> Iterator[
         if problem is None and chosen_format(relative, item.path, formats) is None and not _sniff(item):
             problem = "unsupported_format"
         yield InputFile(item.path, relative, source, item.size, problem)
+
+
+def _without_metadata(found: Mapping[str, _Found]) -> dict[str, _Found]:
+    """Without what describes a dataset, and what SQLite keeps beside a database."""
+    paths = {item.relative: item.path for item in found.values() if item.problem is None}
+
+    def head(relative: str) -> bytes:
+        try:
+            with open_raw(paths[relative]) as raw:
+                return raw.read(CARD_BYTES)
+        except ReadError:
+            return b""
+
+    ignored = describing(paths, head)
+    for relative in paths:
+        database, dash, kept = relative.rpartition("-")
+        if dash and kept in ("wal", "shm", "journal") and format_of(database) == "sqlite" and database in paths:
+            ignored.add(relative)
+    return {path: item for path, item in found.items() if item.relative not in ignored}
 
 
 def _sniff(item: _Found) -> bool:

@@ -5,13 +5,15 @@ from 0 after decompression and, where a UTF-16 or UTF-32 mark was found, after t
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pyarrow as pa
 
 from pipeline.config import InputConfig
 from pipeline.doc_id import doc_id
 from pipeline.io.content import read_content
-from pipeline.io.decompress import ReadError
+from pipeline.io.decompress import ReadError, read_range
+from pipeline.io.formats.jsonl import read_jsonl_span
 from pipeline.io.formats.names import KNOWN, chosen_format
 from pipeline.io.formats.record import Record, failed, quarantined
 from pipeline.io.inputs import InputFile
@@ -49,15 +51,26 @@ def read_records(file: InputFile, config: InputConfig) -> Iterator[Record]:
         return
     last = 0
     try:
-        kind = chosen_format(file.relative, file.path, config.formats)
-        for record in read_content(file.path, kind, file.size, config):
+        for record in _content(file, config):
             last = record.position
             yield record
     except ReadError as error:  # the file could not be opened
-        yield failed(last + 1, error)
+        yield failed(last + 1 if last or file.span is None else file.span.line, error)
         return
-    if not last:
+    if not last and file.span is not None:
+        where = f"bytes {file.span.start} to {file.span.end}"
+        yield quarantined(file.span.line, "empty", f"the file holds no record in a whole part of it, {where}")
+    elif not last:
         yield quarantined(1, "empty", "the file holds no record" if file.size else "the file is empty")
+
+
+def _content(file: InputFile, config: InputConfig) -> Iterator[Record]:
+    if file.span is not None:
+        with closing(read_range(file.path, file.span.start, file.span.end)) as chunks:
+            yield from read_jsonl_span(chunks, file.span.start, file.span.line, config)
+    else:
+        kind = chosen_format(file.relative, file.path, config.formats)
+        yield from read_content(file.path, kind, file.size, config)
 
 
 class _Rows:

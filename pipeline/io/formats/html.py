@@ -12,6 +12,12 @@ from pipeline.io.formats.lines import collect
 from pipeline.io.formats.record import Record, checked, decode, failed
 
 _DECLARED = re.compile(rb"""<(?:meta\b[^>]*?charset|\?xml\b[^>]*?encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.I)
+_EMPTY = re.compile(
+    r"""<([a-zA-Z][\w:.-]*+)((?:\s++[^\s=<>/"']++(?:\s*+=\s*+(?:"[^"]*+"|'[^']*+'))?+)*+)\s*+/>""", re.ASCII
+)
+_VOID = frozenset(
+    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"]
+)
 _PRESCAN = 1024
 """Bytes in which the declaration must stand (HTML standard, 13.2.3.2)."""
 
@@ -26,6 +32,18 @@ def declared_encoding(content: bytes) -> str:
         return "utf-8"
     name = map_encoding_to_html5(match.group(1).decode("ascii", "replace"), fallback_utf8=False)
     return "utf-8" if name is None or name.startswith("utf-16") else name
+
+
+def read_xhtml(chunks: Iterator[bytes], config: InputConfig) -> Iterator[Record]:
+    """A page of XML. Empty elements get an end tag: to a parser of HTML `<title/>` opens a title that never ends, and
+    the whole page is in it."""
+    for record in read_html(chunks, config):
+        text = _EMPTY.sub(_closed, record.text)
+        yield record._replace(text=text, chars=len(text) or record.chars, media="html")
+
+
+def _closed(match: re.Match[str]) -> str:
+    return match[0] if match[1].lower() in _VOID else f"<{match[1]}{match[2]}></{match[1]}>"
 
 
 def read_html(chunks: Iterator[bytes], config: InputConfig) -> Iterator[Record]:

@@ -16,6 +16,14 @@ def read_jsonl(chunks: Iterator[bytes], config: InputConfig) -> Iterator[Record]
     yield from records_of_lines(lines, config, decoded.repairs)
 
 
+def read_jsonl_span(chunks: Iterator[bytes], start: int, line: int, config: InputConfig) -> Iterator[Record]:
+    """The records of a range of whole lines, with the positions and offsets that they have in the whole file."""
+    if start == 0:
+        yield from read_jsonl(chunks, config)
+    else:
+        yield from records_of_lines(read_lines(chunks, config.max_record_bytes, start, line), config, ())
+
+
 def records_of_lines(lines: Iterable[Line], config: InputConfig, repairs: tuple[str, ...]) -> Iterator[Record]:
     for line in lines:
         if line.error is not None:

@@ -22,9 +22,10 @@ class Line(NamedTuple):
         return f"line {self.number} at byte {self.offset}"
 
 
-def read_lines(chunks: Iterator[bytes], limit: int, start: int = 0) -> Iterator[Line]:
-    """Lines end at b"\\n". A line of more than `limit` bytes is skipped without holding it; never raises ReadError."""
-    number, offset = 1, start
+def read_lines(chunks: Iterator[bytes], limit: int, start: int = 0, first: int = 1) -> Iterator[Line]:
+    """Lines end at b"\\n". A line of more than `limit` bytes is skipped without holding it; never raises ReadError.
+    `start` and `first` are the offset and the number of the first line."""
+    number, offset = first, start
     parts: list[bytes] = []  # of the line that is not complete
     held = seen = 0  # bytes in parts; bytes of that line met so far
 
@@ -46,8 +47,8 @@ def read_lines(chunks: Iterator[bytes], limit: int, start: int = 0) -> Iterator[
 
     try:
         for chunk in chunks:
-            first, *others = chunk.split(b"\n")
-            grow(first)
+            beginning, *others = chunk.split(b"\n")
+            grow(beginning)
             if not others:
                 continue
             yield take()

@@ -38,6 +38,8 @@ _BODY_TAG = re.compile(r"<body\b[^>]*>", re.I)
 _LIKELY_BOUNDARY = re.compile(rb"^--([^\n]{1,200}?)[ \t\r]*\n(?=content-)", re.M | re.I)
 _CONTENT_TYPE = re.compile(r"\s*([\w.+-]+)/([\w.+-]+)")
 _NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
+_FOREIGN_SHARE = 0.05
+"""Of a line's bytes, not of base64, above which the line is something else: damage is a byte or two in 76."""
 _UNDECLARED = frozenset({"", "us-ascii", "ascii"})
 _LIBRARY_ERRORS = (ValueError, LookupError, TypeError, AttributeError, HeaderParseError)
 """What the email package raises on headers that break its rules."""
@@ -263,11 +265,27 @@ def _untransfer(body: bytes, transfer: str) -> bytes:
     if "quoted-printable" in transfer:
         return binascii.a2b_qp(body)
     if "base64" in transfer:
-        digits = _NO_BASE64.sub(b"", body)
+        digits = _base64_digits(body)
         # Of a cut body the last characters may be missing; one digit alone says nothing.
         digits = digits[: len(digits) - (len(digits) % 4 == 1)]
         return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4))
     return body
+
+
+def _base64_digits(body: bytes) -> bytes:
+    """The digits up to the padding, or to a line of something else: mailing lists write their footers below the body,
+    and the letters of a footer are digits, too. Single foreign bytes are left out."""
+    digits = bytearray()
+    for line in body.split(b"\n"):
+        line = line.strip()
+        inner = line.rstrip(b"=")
+        found = _NO_BASE64.sub(b"", inner)
+        if digits and len(inner) - len(found) > _FOREIGN_SHARE * len(inner):
+            break
+        digits += found
+        if found and len(inner) < len(line):
+            break
+    return bytes(digits)
 
 
 def _subject(value: bytes, shown: list[_Text]) -> tuple[str, tuple[str, ...]]:

@@ -21,6 +21,8 @@ class Member(NamedTuple):
     problem: ReadError | None = None
     renamed: bool = False
     """The stored name was absolute or held `..`."""
+    kind: str | None = None
+    """The format, where the archive tells it and not the name."""
 
 
 def member_name(stored: str) -> tuple[str, bool]:

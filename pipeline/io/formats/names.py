@@ -9,6 +9,7 @@ FORMATS = {
     ".md": "text",
     ".html": "html",
     ".htm": "html",
+    ".xhtml": "xhtml",
     ".json": "json",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -22,10 +23,14 @@ FORMATS = {
     ".mbox": "mbox",
     ".warc": "warc",
     ".wet": "warc",
+    ".db": "sqlite",
+    ".sqlite": "sqlite",
+    ".sqlite3": "sqlite",
     ".tar": "tar",
     ".zip": "zip",
+    ".epub": "epub",
 }
-ARCHIVES = frozenset({"tar", "zip"})
+ARCHIVES = frozenset({"tar", "zip", "epub"})
 """Formats whose members are read as files."""
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz"}
 _SHORT = {".tgz": ".tar.gz", ".tbz": ".tar.bz2", ".tbz2": ".tar.bz2", ".txz": ".tar.xz", ".tzst": ".tar.zst"}

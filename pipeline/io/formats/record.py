@@ -1,5 +1,6 @@
 """What every format yields: one record, sound or quarantined."""
 
+import unicodedata
 from typing import Any, NamedTuple
 
 from pipeline.io.decompress import ReadError
@@ -10,6 +11,8 @@ REASONS = (
     "corrupt_parquet",
     "corrupt_arrow",
     "corrupt_archive",
+    "corrupt_database",
+    "invalid_query",
     "invalid_utf8",
     "nul_bytes",
     "empty",
@@ -29,6 +32,11 @@ REASONS = (
     "duplicate_member",
 )
 """Every reason code a reader gives."""
+
+
+MARKS = 1000
+"""Combining marks in a row, from which a text is hostile: Unicode normalisation sorts them in quadratic time, and 10 MB
+of them would take a day. Living scripts need three."""
 
 
 class Record(NamedTuple):
@@ -59,7 +67,8 @@ def failed(position: int, error: ReadError, where: str = "", raw: bytes = b"") -
 
 
 def checked(position: int, text: str, where: str, limit: int, repairs: tuple[str, ...] = ()) -> Record:
-    """A sound record, unless its text is blank, holds NUL characters or takes more than `limit` bytes as UTF-8."""
+    """A sound record, unless its text is blank, holds NUL characters or a run of combining marks that is no writing, or
+    takes more than `limit` bytes as UTF-8."""
     if not text or text.isspace():
         return _unsound(position, text, "empty", f"{where}: there is no text")
     nul = text.find("\0")
@@ -69,7 +78,28 @@ def checked(position: int, text: str, where: str, limit: int, repairs: tuple[str
         size = len(text.encode())
         if size > limit:
             return _unsound(position, text, "record_too_long", too_long(size, limit, where))
+    marks = _marks(text)
+    if marks >= 0:
+        detail = f"{where}: more than {MARKS} combining marks in a row, around character {marks + 1} of the text"
+        return _unsound(position, text, "not_text", detail)
     return Record(position, text, repairs, chars=len(text))
+
+
+def _marks(text: str) -> int:
+    """A place in a run of at least 2 x MARKS marks, -1 where there is none. Of shorter ones some are found: any run of
+    MARKS covers one of the places that are looked at."""
+    if len(text) < 2 * MARKS:
+        return -1
+    sampled = text[MARKS - 1 :: MARKS]
+    if sampled.isascii():
+        return -1
+    for number, character in enumerate(sampled, 1):
+        if unicodedata.combining(character):
+            at = number * MARKS - 1
+            around = text[at - MARKS + 1 : at + MARKS]
+            if all(map(unicodedata.combining, around[:MARKS])) or all(map(unicodedata.combining, around[MARKS - 1 :])):
+                return at
+    return -1
 
 
 def too_long(size: int, limit: int, where: str) -> str:

@@ -9,6 +9,7 @@ import io
 import json
 import lzma
 import random
+import sqlite3
 import tarfile
 import time
 import zipfile
@@ -16,11 +17,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from pipeline.config import InputConfig, PipelineConfig
 from pipeline.io.formats.names import FORMATS
+from pipeline.io.inputs import list_inputs
+from pipeline.io.read import read_batches
+from pipeline.stages.clean import audit_rows, clean_batch
 
 LIMIT_S = 20
 """Processor time of one case; the slowest takes half a second."""
@@ -146,6 +152,45 @@ def as_arrow(r: random.Random, texts: list[str]) -> bytes:
     return sink.getvalue()
 
 
+def as_sqlite(r: random.Random, texts: list[str]) -> bytes:
+    """Its bytes come from `serialize`: no file is made."""
+    connection = sqlite3.connect(":memory:")
+    connection.execute(f"PRAGMA page_size = {r.choice([512, 1024, 4096])}")
+    connection.execute(f"PRAGMA encoding = '{r.choice(['UTF-8', 'UTF-16le', 'UTF-16be'])}'")
+    extra = r.choice(["", "", ", UNIQUE (text)", ", n AS (length(text))"])
+    connection.execute(f"CREATE TABLE t (id INTEGER PRIMARY KEY, text TEXT{extra})")
+    if r.random() < 0.3:
+        connection.execute("CREATE VIEW v AS SELECT * FROM t")
+        connection.execute("CREATE VIRTUAL TABLE f USING fts5(text)")
+    for text in texts:
+        connection.execute("INSERT OR IGNORE INTO t (text) VALUES (?)", [text])
+    connection.commit()
+    content = connection.serialize()
+    connection.close()
+    return content
+
+
+def as_epub(r: random.Random, texts: list[str]) -> bytes:
+    manifest = "".join(
+        f'<item id="i{i}" href="p{i}.xhtml" media-type="application/xhtml+xml"/>' for i in range(len(texts))
+    )
+    order = r.sample(range(len(texts)), len(texts))
+    spine = "".join(f'<itemref idref="i{i}"/>' for i in order)
+    entity = r.choice(["", "", "<!DOCTYPE package [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;&a;&a;'>]>"])
+    members = {
+        "META-INF/container.xml": '<container><rootfiles><rootfile full-path="O/c.opf"/></rootfiles></container>',
+        "O/c.opf": f"{entity}<package><manifest>{manifest}</manifest><spine>{spine}</spine></package>",
+        **{f"O/p{i}.xhtml": f"<html><head><title/></head><p>{text}</p></html>" for i, text in enumerate(texts)},
+    }
+    if r.random() < 0.1:
+        members["META-INF/encryption.xml"] = '<e><EncryptedData><CipherReference URI="O/p0.xhtml"/></EncryptedData></e>'
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", r.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])) as z:
+        for name, content in members.items():
+            z.writestr(zipfile.ZipInfo(name), content)
+    return sink.getvalue()
+
+
 FORMS: dict[str, Callable[[random.Random, list[str]], bytes]] = {
     ".txt": as_text,
     ".html": as_html,
@@ -160,6 +205,8 @@ FORMS: dict[str, Callable[[random.Random, list[str]], bytes]] = {
     "_00": as_wiki,
     ".parquet": as_parquet,
     ".arrow": as_arrow,
+    ".db": as_sqlite,
+    ".epub": as_epub,
 }
 EXACT = (".jsonl", ".json", ".csv", ".parquet", ".arrow")
 """Formats that give each text back as it is."""
@@ -297,6 +344,58 @@ def check(seed: int, read_file) -> int:
     return len(rows)
 
 
+def check_cleaning(seed: int, folder) -> int:
+    """The number of audit rows: every record of the reader has one, and says what became of it."""
+    name, content, config, _ = case(seed)
+    path = folder / name
+    path.write_bytes(content)
+    [file] = list_inputs([str(path)])
+    whole = PipelineConfig(input=InputConfig(**config))
+    start = time.process_time()
+    total = 0
+    for batch in read_batches(file, whole.input):
+        try:
+            cleaned = clean_batch(batch, whole)
+            rows = audit_rows(cleaned, whole.privacy)
+        except Exception as error:
+            raise AssertionError(f"case({seed}): {name} of {len(content)} bytes with {config}") from error
+        rows.validate(full=True)
+        cleaned.validate(full=True)
+        assert rows["record"].equals(batch["record"]), f"case({seed})"
+        verdicts = set(rows["verdict"].unique().to_pylist())
+        assert verdicts <= {"kept", "filtered", "quarantined"}, f"case({seed}): {verdicts}"
+        assert pc.equal(rows["verdict"], "quarantined").equals(pc.is_valid(cleaned["quarantine"])), f"case({seed})"
+        total += rows.num_rows
+    assert total > 0, f"case({seed})"
+    assert time.process_time() - start < LIMIT_S, f"case({seed})"
+    path.unlink()
+    return total
+
+
+def dataset_folder(r: random.Random, folder) -> dict[str, int]:
+    """What `save_to_disk` writes, damaged; name of each data file -> its bytes."""
+    (folder / "dataset_info.json").write_bytes(damaged(r, b'{"features": {"text": {"dtype": "string"}}}'))
+    (folder / "state.json").write_bytes(damaged(r, b'{"_data_files": [{"filename": "data-00000-of-00002.arrow"}]}'))
+    (folder / "README.md").write_bytes(damaged(r, b"---\nlicense: mit\nconfigs:\n- x\n---\n# Data\n"))
+    sizes = {}
+    for number in range(r.randrange(1, 3)):
+        name = f"data-{number:05d}-of-00002.arrow"
+        content = damaged(r, as_arrow(r, [ugly(r) for _ in range(5)]))
+        (folder / name).write_bytes(content)
+        sizes[name] = len(content)
+    return sizes
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_broken_dataset_folders(tmp_path, read_input, seed):
+    r = random.Random(seed)
+    expected = dataset_folder(r, tmp_path)
+    files = list_inputs([str(tmp_path)])
+    assert {file.relative for file in files if file.relative.endswith(".arrow")} == set(expected)
+    assert {file.relative for file in files} - set(expected) <= {"README.md"}  # a damaged card is a text
+    assert all(read_input(file, **CONFIG) for file in files)
+
+
 def test_cases_are_the_same_in_every_run():
     assert [case(seed) for seed in range(20)] == [case(seed) for seed in range(20)]
 
@@ -310,3 +409,14 @@ def test_broken_files(read_file, first):
 @pytest.mark.parametrize("first", range(1000, 6000, 250))
 def test_many_broken_files(read_file, first):
     assert sum(check(seed, read_file) for seed in range(first, first + 250)) >= 250
+
+
+@pytest.mark.parametrize("first", range(10_000, 10_100, 50))
+def test_broken_files_through_cleaning(tmp_path, first):
+    assert sum(check_cleaning(seed, tmp_path) for seed in range(first, first + 50)) >= 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(1000, 6000, 250))
+def test_many_broken_files_through_cleaning(tmp_path, first):
+    assert sum(check_cleaning(seed, tmp_path) for seed in range(first, first + 250)) >= 250

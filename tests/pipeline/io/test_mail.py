@@ -131,6 +131,15 @@ def test_format_flowed():
         (b"Content-Type: nonsense\n\ntext", "text"),
         (b"Content-Type: text/plain; charset=nonsense\n\ntext", "text"),
         (b"Content-Transfer-Encoding: base64\n\n" + base64.b64encode(b"cut base64")[:-3], "cut base6"),
+        (
+            b"Content-Transfer-Encoding: base64\n\n" + base64.b64encode(b"two words") + b"\n\n----\nA list, a footer",
+            "two words",
+        ),
+        (b"Content-Transfer-Encoding: base64\n\n" + base64.b64encode(b"padded wrds") + b"\nFooter", "padded wrds"),
+        (
+            b"Content-Transfer-Encoding: base64\n\n" + b"dHdvIHdvcmRzIHR3by!B3b3JkcyB0d28" + b"\n",
+            "two words two words two",
+        ),
         (b"Content-Transfer-Encoding: quoted-printable\n\na=3Db=ZZ=\nc", "a=b=ZZc"),
         (b"Content-Type: text/plain; charset*=utf-8''%ff%fe; name*0=x\n\ntext", None),
     ],
@@ -255,3 +264,12 @@ def test_any_bytes(pieces):
     assert [record.position for record in records] == list(range(1, len(records) + 1))
     for record in records:
         record.text.encode()
+
+
+def test_a_wrong_charset_is_named_as_what_it_is(read_file):
+    text = "“中路通配件厂”专业生产泵头，分配泵，泵头总成，主要型号有五十铃"
+    head = b"From: a@b.c\nTo: d@e.f\nSubject: parts\nContent-Type: text/plain; charset=iso-8859-1\n\n"
+    [row] = read_file("a.eml", head + text.encode("gb18030"))
+    assert (row["text"], row["repairs"]) == (f"parts\n\n{text}", ["decoded:gb18030"])
+    [row] = read_file("a.eml", head + text.encode())
+    assert (row["text"], row["repairs"]) == (f"parts\n\n{text}", [])
