@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.text import c4
-from pipeline.text.classes import classes
-from pipeline.text.kernels import c4_lines, decode, lines, repetition, words
+from pipeline.text.classes import classes, groups
+from pipeline.text.kernels import c4_lines, compression, decode, lines, repetition, words
 
 CHUNK = 1 << 18
 """Bytes of text that pass through all kernels together, so that what these hand on stays in cache."""
@@ -25,6 +25,10 @@ class Counts:
     blocks: np.ndarray
     """Paragraphs, [documents]."""
     repetition: np.ndarray
+    sizes: np.ndarray
+    """Bytes of UTF-8, [documents]."""
+    matched: np.ndarray
+    """Of these, those that pipeline.text.kernels.compression copies, [documents]."""
     c4: np.ndarray
 
 
@@ -54,7 +58,7 @@ def bytes_of(texts: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
     return np.frombuffer(data if data is not None else b"", np.uint8), start
 
 
-def _slices(offsets: np.ndarray) -> Iterator[slice]:
+def row_slices(offsets: np.ndarray) -> Iterator[slice]:
     """Rows of at most CHUNK bytes; a longer document alone."""
     start, last = 0, len(offsets) - 1
     while start < last:
@@ -81,7 +85,8 @@ def count(
     least = np.array(min_words or [limits.min_words or 0], np.float64)
     longest = np.inf if limits.max_word_length is None else float(limits.max_word_length)
     terminal = np.ascontiguousarray(terminal & limits.terminal)
-    slices = list(_slices(offsets))
+    slices = list(row_slices(offsets))
+    tables = classes(), groups()
     size = max((int(offsets[part.stop]) - int(offsets[part.start]) for part in slices), default=0) + 1
     made = _Scratch(size, max((part.stop - part.start for part in slices), default=0))
     out = Counts(
@@ -91,12 +96,14 @@ def count(
         lines=np.zeros((rows, lines.COUNTS), np.int64),
         blocks=np.zeros(rows, np.int64),
         repetition=np.zeros((rows, repetition.COUNTS), np.int64),
+        sizes=np.diff(offsets).astype(np.int64),
+        matched=np.zeros(rows, np.int64),
         c4=np.zeros((rows, len(least), c4_lines.COUNTS), np.int64),
     )
     for part in slices:
         at, word_at, line_at, block_at = made.offsets[:, : part.stop - part.start + 1]
         decode.decode(
-            data, offsets[part.start : part.stop + 1], classes(), made.points, made.kinds, at, out.decoded[part]
+            data, offsets[part.start : part.stop + 1], *tables, made.points, made.kinds, at, out.decoded[part]
         )
         lines.lines(
             made.points,
@@ -129,6 +136,7 @@ def count(
             continue
         out.characters[part] = np.diff(at)
         out.blocks[part] = np.diff(block_at)
+        compression.compression(data, offsets[part.start : part.stop + 1], out.matched[part])
         words.words(made.points, made.kinds, at, made.words, made.word_lengths, word_at, out.words[part])
         repetition.repetition(
             made.words,

@@ -1,86 +1,64 @@
-"""The main text of HTML pages: what a reader came for, without navigation, by resiliparse."""
+"""The main text of HTML pages: what a reader came for, without navigation.
 
-import re
+Kept, as seen on pages of kernel, Python and LibreOffice manuals, declarations and news: headings (without marks of
+their level), paragraphs, lists with bullets or numbers, preformatted blocks with their line breaks and indents, and the
+cells of tables, in order, mostly a line each. Not kept: the <title> (pages repeat it as a heading), link targets, texts
+of images, form fields, user comments, scripts.
+
+One bad page never stops a worker. Pages beyond the bounds of html_limits, which hold on every machine, only lose their
+tags; large ones are parsed in a process of their own that a timer ends (html_guard); the rest is parsed in place.
+"""
+
+from importlib.util import find_spec
 
 import pyarrow as pa
-from resiliparse.extract.html2text import extract_plain_text
 
+from pipeline.config import ConfigError, HtmlConfig
 from pipeline.records import with_columns
+from pipeline.text.html_extract import EXTRACTORS
+from pipeline.text.html_guard import PageRefusedError, PageTimeoutError, extract_guarded
+from pipeline.text.html_limits import beyond, needs_guard, without_tags
 
-BOILERPLATE = (
-    "nav",
-    "footer",
-    "aside",
-    ".footer",
-    "#footer",
-    "[role=navigation]",
-    "[role=search]",
-    "[role=contentinfo]",
-)
-"""CSS selectors left out even when no main content was found and the whole page is taken. Not `form`: some frameworks
-wrap the whole page in one."""
-
-MAX_DEPTH = 512
-"""Nesting that browsers keep. The main-content search is quadratic in depth: 10,000 nested <div> took 2.7 s."""
-
-_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*)")
-_MARKUP = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)|<[^<>]*>", re.DOTALL | re.IGNORECASE)
-# Elements without an end tag, or whose end tag is implied by the next one: they do not nest in themselves.
-_FLAT = frozenset(
-    [
-        *(
-            "area",
-            "base",
-            "br",
-            "col",
-            "embed",
-            "hr",
-            "img",
-            "input",
-            "link",
-            "meta",
-            "param",
-            "source",
-            "track",
-            "wbr",
-        ),
-        *("p", "li", "dt", "dd", "td", "th", "tr", "tbody", "thead", "tfoot", "option", "optgroup"),
-        *("html", "head", "body"),
-    ]
-)
+DEFAULT = HtmlConfig()
 
 
-def _depth(html: str) -> int:
-    """Upper bound of the nesting depth, from the tags alone."""
-    # A page this deep needs that many tags; most pages stop here.
-    if html.count("<") <= MAX_DEPTH:
-        return 0
-    depth = deepest = 0
-    for closing, name in _TAG.findall(html):
-        if name.lower() in _FLAT:
-            continue
-        depth = max(0, depth - 1) if closing else depth + 1
-        deepest = max(deepest, depth)
-    return deepest
+def check_extractor(config: HtmlConfig) -> None:
+    """Raises ConfigError if the extractor's library is not installed."""
+    if find_spec(config.extractor) is None:
+        name = config.extractor
+        raise ConfigError(f'[html] extractor = "{name}": the package {name} is not installed; run: pip install {name}')
 
 
-def extract(html: str) -> str:
-    """Main text with paragraphs, list bullets and preformatted blocks kept.
+def extract_page(html: str, config: HtmlConfig = DEFAULT) -> tuple[str, str]:
+    """The text, and how it was found: "main_text", "html_stripped" or "html_timeout" (see REPAIRS).
 
-    Where no main content is found: the whole page without BOILERPLATE; "" where that is empty too. Never raises on
-    bad HTML: a page the parser refuses is stripped of its tags.
+    The text is "" where a page shows nothing but navigation. Never raises on bad HTML; ConfigError where the
+    extractor's package is not installed.
     """
+    if config.extractor != DEFAULT.extractor:
+        check_extractor(config)
+    if beyond(html, config) is not None:
+        return without_tags(html), "html_stripped"
+    # A page of trafilatura's may take minutes whatever its size.
+    guarded = config.extractor != DEFAULT.extractor or needs_guard(html)
     try:
-        text = ""
-        if _depth(html) <= MAX_DEPTH:
-            text = extract_plain_text(html, main_content=True, alt_texts=False, skip_elements=BOILERPLATE)
-        return text or extract_plain_text(html, alt_texts=False, skip_elements=BOILERPLATE)
-    except (RuntimeError, ValueError):
-        return _MARKUP.sub(" ", html)
+        if guarded:
+            return extract_guarded(html, config.extractor, config.timeout_seconds), "main_text"
+        return EXTRACTORS[config.extractor](html), "main_text"
+    except PageTimeoutError:
+        return without_tags(html), "html_timeout"
+    except (PageRefusedError, RuntimeError, ValueError):
+        return without_tags(html), "html_stripped"
 
 
-def main_text(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Rows of media "html" get their main text, and "main_text" among their repairs; other rows stay as they are."""
+def extract(html: str, config: HtmlConfig = DEFAULT) -> str:
+    """The text of `extract_page` alone."""
+    return extract_page(html, config)[0]
+
+
+def main_text(batch: pa.RecordBatch, config: HtmlConfig = DEFAULT) -> pa.RecordBatch:
+    """Rows of media "html" get their main text, and how it was found among their repairs; other rows stay as they
+    are."""
     media = batch.column("media").to_pylist()
     pages = [
         kind == "html" and sound
@@ -92,8 +70,8 @@ def main_text(batch: pa.RecordBatch) -> pa.RecordBatch:
     repairs = batch.column("repairs").to_pylist()
     for row, page in enumerate(pages):
         if page:
-            texts[row] = extract(texts[row])
-            repairs[row] = [*repairs[row], "main_text"]
+            texts[row], how = extract_page(texts[row], config)
+            repairs[row] = [*repairs[row], how]
     return with_columns(
         batch, {"text": pa.array(texts, pa.string()), "repairs": pa.array(repairs, pa.list_(pa.string()))}
     )

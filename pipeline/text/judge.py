@@ -1,5 +1,7 @@
 """The verdict on every record: all rules are scored, the chosen ones decide, and the reason is put into words."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -7,8 +9,20 @@ import pyarrow.compute as pc
 from pipeline.config import RulesConfig
 from pipeline.records import with_columns
 from pipeline.text import c4
-from pipeline.text.rules import Rule, cutting_variant, deciding, limit_of, line_limits, rules_of
-from pipeline.text.statistics import C4_VARIANTS, STATISTICS, measure_c4
+from pipeline.text.datatrove import DATATROVE_STATISTICS, measure_datatrove
+from pipeline.text.language_rules import explanations, rules_of_batch
+from pipeline.text.lists import measure_lists
+from pipeline.text.rules import (
+    ALL_STATISTICS,
+    Rule,
+    cutting_variant,
+    deciding,
+    limit_of,
+    line_limits,
+    scored,
+    statistics_of,
+)
+from pipeline.text.statistics import C4_VARIANTS, Statistic, measure_c4
 from schemas.arrow import AUDIT
 
 
@@ -17,10 +31,10 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if value == int(value) else f"{value:.4g}"
 
 
-def explain(rule: Rule, score: float, limit: float) -> str:
-    """For people: "31 words, at least 50 wanted"."""
+def explain(rule: Rule, score: float, limit: float, known: Mapping[str, Statistic] = ALL_STATISTICS) -> str:
+    """For people: "31 words, at least 50 wanted". `known`: the statistics with their units."""
     wanted = "at least" if rule.comparison == "min" else "at most"
-    return f"{_number(score)} {STATISTICS[rule.statistic].unit}, {wanted} {_number(limit)} wanted"
+    return f"{_number(score)} {known[rule.statistic].unit}, {wanted} {_number(limit)} wanted"
 
 
 def _applicable(batch: pa.RecordBatch, rules: list[Rule], sound: np.ndarray) -> np.ndarray:
@@ -36,11 +50,24 @@ def _applicable(batch: pa.RecordBatch, rules: list[Rule], sound: np.ndarray) -> 
     return table[inverse] & sound[:, None]
 
 
+def _limits(batch: pa.RecordBatch, rules: Sequence[Rule], config: RulesConfig) -> np.ndarray:
+    """float64 [rows, rules]: the limits in force for each row's language."""
+    common = np.array([limit_of(rule, config) for rule in rules], np.float64)
+    limits = np.broadcast_to(common, (len(batch), len(rules)))
+    if not config.language_limits:
+        return limits
+    limits = limits.copy()
+    for language in config.language_limits:
+        rows = pc.equal(batch["language"], language).fill_null(False).to_numpy(zero_copy_only=False)
+        limits[rows] = [limit_of(rule, config, language) for rule in rules]
+    return limits
+
+
 def _scores(applies: np.ndarray, scores: np.ndarray, limits: np.ndarray, names: pa.StringArray) -> pa.ListArray:
     """The `scores` column of the audit: per row, its rules in their order."""
     item = AUDIT.field("scores").type.value_field
     values = [names.take(pa.array(np.nonzero(applies)[1])), pa.array(scores[applies])]
-    values.append(pa.array(np.broadcast_to(limits, applies.shape)[applies]))
+    values.append(pa.array(limits[applies]))
     structs = pa.StructArray.from_arrays(values, fields=list(item.type))
     offsets = np.concatenate([[0], np.cumsum(applies.sum(axis=1))]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), structs, type=AUDIT.field("scores").type)
@@ -49,18 +76,22 @@ def _scores(applies: np.ndarray, scores: np.ndarray, limits: np.ndarray, names: 
 def judge(batch: pa.RecordBatch, config: RulesConfig) -> pa.RecordBatch:
     """Adds `scores`, `verdict` ("kept", "filtered", "quarantined") and `rule`; `detail` says why a page was filtered.
 
-    Every rule of every set that applies to the row is scored with the limit in force. The first breaking rule in the
-    order of `rules_of` decides, among the rules of `config.sets` (and its own) that are not disabled. Quarantined rows
-    have no scores and keep their reason (as `rule`) and detail. Call `check_rules_config` before: unknown names are not
-    looked for here.
+    Every rule of `scored` that applies to the row is scored with the limit in force; the statistics that are made on
+    demand are added where one of them asks for them. The first breaking rule in the order of `rules_of` decides, among
+    the rules of `config.sets` (and its own) that are not disabled. Quarantined rows have no scores and keep their
+    reason (as `rule`) and detail. Call `check_rules_config` before: unknown names are not looked for here.
     """
     for variant, measured in C4_VARIANTS.items():
         limits = line_limits(config, variant)
         if limits != measured:
             batch = measure_c4(batch, variant, limits)
-    rules = list(rules_of(config).values())
-    limit = np.array([limit_of(rule, config) for rule in rules], np.float64)
-    decisive = {rule.name for rule in deciding(config)}
+    rules = [*rules_of_batch(batch), *scored(config)]
+    wanted = {rule.statistic for rule in rules} & DATATROVE_STATISTICS.keys()
+    if not wanted <= set(batch.schema.names):
+        batch = measure_datatrove(batch)
+    batch = measure_lists(batch, config)
+    limit = _limits(batch, rules, config)
+    decisive = {rule.name for rule in (*rules_of_batch(batch), *deciding(config))}
     reason = batch["quarantine"]
     sound = reason.is_null().to_numpy(zero_copy_only=False)
     applies = _applicable(batch, rules, sound)
@@ -72,14 +103,16 @@ def judge(batch: pa.RecordBatch, config: RulesConfig) -> pa.RecordBatch:
     broken = np.zeros(applies.shape, bool)
     for index, rule in enumerate(rules):
         if rule.name in decisive:
-            broken[:, index] = applies[:, index] & rule.breaks(scores[:, index], limit[index])
+            broken[:, index] = applies[:, index] & rule.breaks(scores[:, index], limit[:, index])
     filtered = broken.any(axis=1)
     first = broken.argmax(axis=1)
     names = pa.array([rule.name for rule in rules], pa.string())
     details = batch["detail"].to_pylist()
-    for row in np.flatnonzero(filtered):
+    foreign, known = explanations(batch), statistics_of(config)
+    for row in np.flatnonzero(filtered).tolist():
         which = first[row]
-        details[row] = explain(rules[which], float(scores[row, which]), float(limit[which]))
+        of_numbers = explain(rules[which], float(scores[row, which]), float(limit[row, which]), known)
+        details[row] = foreign[row] or of_numbers
     verdict = np.where(filtered, 1, np.where(sound, 0, 2))
     decider = names.take(pa.array(first, pa.int32(), mask=~filtered))
     return with_columns(

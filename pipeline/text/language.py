@@ -1,79 +1,72 @@
-"""Language by py3langid (its model is inside the package) and script by counting letters."""
+"""Language by py3langid's model (it lies inside that package) and script by counting letters, over a whole batch."""
 
-from functools import lru_cache
-
+import numpy as np
 import pyarrow as pa
-from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
+from pipeline.config import LanguageConfig
 from pipeline.records import with_columns
-from pipeline.text.script import dominant
+from pipeline.text.counts import bytes_of
+from pipeline.text.language_codes import UNDETERMINED
+from pipeline.text.language_model import Texts, excerpts, model, tell
+from pipeline.text.language_rules import FAULT, rules_for
+from pipeline.text.language_vote import shares
+from pipeline.text.script import SCRIPTS, letters_of
 
-UNDETERMINED = "und"
 SAMPLE = 1200
-"""Code points that the identifier sees: its Python loop runs at about 5 MB/s."""
-MIN_LETTERS = 20
-"""Fewer letters in the sample than this tell no language ..."""
-MIN_LETTERS_DENSE = 8
-"""... or this, where a letter is a syllable or a word (han, kana, hangul)."""
-MIN_SCORE = 0.1
-"""The best of a hundred languages has less only where the identifier knows nothing of the text: code, names."""
-
-_DENSE = ("han", "kana", "hangul")
-# Members of macrolanguages that have a two-letter code. "zxx" means: no language at all (numbers, code).
-_FOLD = {"yue": "zh", "wuu": "zh", "arz": "ar", "ary": "ar", "uzs": "uz", "hbo": "he", "zxx": UNDETERMINED}
+"""Code points that the model sees: of long text the beginning, middle and end, so that a foreign preface does not
+decide, and the costs are bounded."""
 
 
-@lru_cache(maxsize=1)
-def _identifier() -> LanguageIdentifier:
-    """One per process: loading takes 0.3 s. Restricted to what ISO 639-1 can name."""
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    identifier.set_languages([code for code in identifier.labels if len(code) == 2 or code in _FOLD])
-    return identifier
-
-
-def sample(text: str) -> str:
-    """Short text whole; of long text the beginning, middle and end, so that a foreign preface does not decide."""
-    if len(text) <= SAMPLE:
-        return text
-    third = SAMPLE // 3
-    middle = (len(text) - third) // 2
-    return "\n".join((text[:third], text[middle : middle + third], text[-third:]))
+def _faults(
+    labels: tuple[str, ...],
+    best: np.ndarray,
+    scores: np.ndarray,
+    kept: np.ndarray,
+    least: np.ndarray,
+    config: LanguageConfig,
+) -> list[str | None]:
+    """For people: why the language of a row is unwanted."""
+    faults: list[str | None] = [None] * len(best)
+    for row in np.flatnonzero(~kept | (scores < least)):
+        found = f"language {labels[best[row]]} ({scores[row]:.2f})"
+        if not kept[row]:
+            faults[row] = f"{found}, kept languages are {', '.join(config.keep)}"
+        else:
+            faults[row] = f"{found}, a score of at least {least[row]:.4g} wanted"
+    return faults
 
 
 def language(text: str, script: str) -> tuple[str, float]:
     """ISO 639-1 code and its normalised probability; ("und", 0.0) where no language is told."""
-    excerpt = sample(text)
-    letters = sum(map(str.isalpha, excerpt))
-    # The identifier knows no language of these scripts, and still finds one: Cherokee is Korean to it.
-    if script == "other" or letters < (MIN_LETTERS_DENSE if script in _DENSE else MIN_LETTERS):
-        return UNDETERMINED, 0.0
-    scores: dict[str, float] = {}
-    for code, score in _identifier().rank(excerpt):
-        name = _FOLD.get(code, code)
-        scores[name] = scores.get(name, 0.0) + score
-    best = max(scores, key=lambda name: (scores[name], name))
-    if best == UNDETERMINED or scores[best] < MIN_SCORE:
-        return UNDETERMINED, 0.0
-    return best, min(1.0, scores[best])
+    data = np.frombuffer(text.encode(), np.uint8)
+    ends = np.array([len(data)])
+    seen = excerpts(Texts(data, np.zeros(1, np.int64), ends, np.array([len(text)])), SAMPLE)
+    best, score, _ = tell(seen, np.array([SCRIPTS.index(script)]))
+    return (model().languages[best[0]] if best[0] >= 0 else UNDETERMINED), float(score[0])
 
 
-def identify(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Adds `language`, `language_score` (0..1) and `script` (see pipeline.text.script); null in quarantined rows."""
-    languages: list[str | None] = []
-    scores: list[float | None] = []
-    scripts: list[str | None] = []
-    sound = batch.column("quarantine").is_null().to_pylist()
-    for text, good in zip(batch.column("text").to_pylist(), sound, strict=True):
-        script = dominant(text) if good else None
-        code, score = language(text, script) if script is not None else (None, None)
-        languages.append(code)
-        scores.append(score)
-        scripts.append(script)
-    return with_columns(
-        batch,
-        {
-            "language": pa.array(languages, pa.string()),
-            "language_score": pa.array(scores, pa.float64()),
-            "script": pa.array(scripts, pa.string()),
-        },
-    )
+def identify(batch: pa.RecordBatch, config: LanguageConfig | None = None) -> pa.RecordBatch:
+    """Adds `language`, `language_score` (0..1), `script` (see pipeline.text.script) and the columns of
+    pipeline.text.language_rules; null in quarantined rows."""
+    config = config or LanguageConfig()
+    data, offsets = bytes_of(batch["text"])
+    offsets = offsets.astype(np.int64)
+    script, lengths = letters_of(data, offsets)
+    best, scores, _ = tell(excerpts(Texts(data, offsets[:-1], offsets[1:], lengths), SAMPLE), script)
+    labels = (*model().languages, UNDETERMINED)
+    missing = batch["quarantine"].is_valid().to_numpy(zero_copy_only=False)
+    kept = np.array([not config.keep or label in config.keep for label in labels])[best]
+    least = np.array([config.min_scores.get(label, config.min_score) for label in labels])[best]
+    share = shares(data, offsets) if config.vote else np.ones(len(best))
+    columns = {
+        "language": pa.array(labels).take(pa.array(best % len(labels), pa.int32(), mask=missing)),
+        "language_score": pa.array(scores, pa.float64(), mask=missing),
+        "script": pa.array(SCRIPTS).take(pa.array(script, pa.int32(), mask=missing)),
+        "language_kept": pa.array(kept.astype(np.int64), mask=missing),
+        "language_margin": pa.array(scores - least, pa.float64(), mask=missing),
+        "language_share": pa.array(share, pa.float64(), mask=missing),
+    }
+    if rules_for(config):
+        faults = _faults(labels, best, scores, kept, least, config)
+        columns[FAULT] = pa.array(faults, pa.string(), mask=missing)
+    return with_columns(batch, columns)

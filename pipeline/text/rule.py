@@ -49,8 +49,10 @@ class Rule:
     """Cannot be disabled where its set is in use."""
     always: bool = False
     """In use whatever the sets."""
+    on_demand: bool = False
+    """Scored only where its set is in use: its statistics cost time of their own."""
 
-    def breaks(self, score: float | np.ndarray, limit: float) -> bool | np.ndarray:
+    def breaks(self, score: float | np.ndarray, limit: float | np.ndarray) -> bool | np.ndarray:
         """Whether this score (or each of an array) is beyond the limit; for a line rule, whether it cuts any line."""
         if self.unit == "line":
             return score > 0

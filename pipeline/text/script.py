@@ -5,6 +5,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from pipeline.text.kernels import language
+
 RANGES: dict[str, tuple[tuple[int, int], ...]] = {
     "latin": ((0x41, 0x24F), (0x250, 0x2AF), (0x1D00, 0x1DBF), (0x1E00, 0x1EFF), (0x2C60, 0x2C7F), (0xA720, 0xA7FF)),
     "greek": ((0x370, 0x3FF), (0x1F00, 0x1FFF)),
@@ -99,14 +101,19 @@ def _script_of() -> np.ndarray:
     return table
 
 
-def code_points(text: str) -> np.ndarray:
-    """Code points of surrogate-free text, uint32 [len(text)]."""
-    return np.frombuffer(text.encode("utf-32-le"), "<u4")
+def letters_of(data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Index of each text's script in SCRIPTS (see `dominant`) and its code points, both int64 [texts].
+
+    Text t is data[offsets[t]:offsets[t + 1]], sound UTF-8.
+    """
+    texts = len(offsets) - 1
+    counts, lengths = np.empty((texts, len(SCRIPTS) + 1), np.int64), np.empty(texts, np.int64)
+    language.scripts(data, offsets, _script_of(), counts, lengths)
+    counts = counts[:, : len(SCRIPTS)]
+    return np.where(counts.any(axis=1), counts.argmax(axis=1), len(SCRIPTS) - 1), lengths
 
 
 def dominant(text: str) -> str:
     """The script with the most letters (and marks); the first of SCRIPTS among equals, "other" without letters."""
-    if text.isascii():
-        return "latin" if any(map(str.isalpha, text)) else "other"
-    counts = np.bincount(_script_of()[code_points(text)], minlength=len(SCRIPTS))[: len(SCRIPTS)]
-    return SCRIPTS[int(counts.argmax())] if counts.any() else "other"
+    data = np.frombuffer(text.encode(), np.uint8)
+    return SCRIPTS[int(letters_of(data, np.array([0, len(data)]))[0][0])]

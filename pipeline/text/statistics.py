@@ -7,6 +7,9 @@ Definitions used throughout
 - word: inside a chunk, from its first to its last letter, mark or digit, so that punctuation around it does not count;
   in unspaced scripts (Han, kana, Thai, Lao, Khmer, Myanmar) each letter with its marks is a word of its own.
 - symbol: a chunk without any letter, mark or digit.
+- letter, mark, number: Unicode's categories L, M, N; upper-case is Lu; `digits` counts decimal ones.
+- script: of a letter or mark, by its Unicode block (diacritics that go with any script have none).
+- URL: `://` after an ASCII letter, or `www.` that is not part of something longer.
 - copy: an occurrence after the first of the same line (white space at its ends left out), paragraph or n-gram of words.
 - A fraction with nothing below its line is 0.
 """
@@ -118,6 +121,52 @@ STATISTICS: dict[str, Statistic] = {
         )
         for size in repetition.DUPLICATE
     },
+    "median_word_length": Statistic(
+        "characters per word in the middle",
+        "median code points of words, letters of unspaced scripts left out; between two the mean of both; longer words "
+        f"count as {words.LONGEST}",
+        False,
+    ),
+    "upper_case_words": Statistic(
+        "of words are in capitals",
+        "words of at least two code points with letters, all of them upper-case / words; letters of unspaced scripts "
+        "left out",
+        False,
+    ),
+    "upper_case": Statistic("of letters are upper-case", "upper-case letters / letters", False),
+    "digits": Statistic("of characters are digits", "decimal digits of any script / visible code points", False),
+    "non_alphabetic": Statistic(
+        "of characters are no letters", "code points that are neither letter nor mark / visible code points", False
+    ),
+    "punctuation": Statistic(
+        "of characters are punctuation or symbols",
+        "code points that are neither letter, mark nor number / visible code points",
+        False,
+    ),
+    "white_space": Statistic("of characters are white space", "white space / code points", False),
+    "curly_brackets": Statistic("opening curly brackets", "'{'"),
+    "urls": Statistic("URLs", "URLs"),
+    "url_ratio": Statistic("URLs per word", "URLs / (words + symbols)", False),
+    "script_share": Statistic(
+        "of letters are in one script", "letters and marks of the script that has most / letters and marks", False
+    ),
+    "second_script_share": Statistic(
+        "of letters are in a second script",
+        "letters and marks of the script that has most but one / letters and marks",
+        False,
+    ),
+    "scripts": Statistic(
+        "scripts", f"scripts with at least {decode.MINOR:.0%} of the letters and marks that have a script"
+    ),
+    "entropy": Statistic(
+        "bits per byte", "Shannon entropy of the bytes of UTF-8, to six places; 4 to 5 for Latin letters", False
+    ),
+    "compression": Statistic(
+        "of bytes are copied from before",
+        "bytes of UTF-8 in matches with earlier ones, as pipeline/text/kernels/compression.py finds them / bytes; the "
+        "larger, the better zlib compresses",
+        False,
+    ),
     **_c4_statistics("c4", 5),
     **_c4_statistics("c4_datatrove", 3),
 }
@@ -163,8 +212,32 @@ def _values(counts: Counts) -> Iterator[np.ndarray]:
     yield _share(copies[repetition.BLOCK_CHARACTERS], of_lines[lines.CHARACTERS])
     for column in range(repetition.FIRST_TOP, repetition.WORD_CHARACTERS):
         yield _share(copies[column], copies[repetition.WORD_CHARACTERS])
+    yield from _of_characters(counts)
     for variant in range(counts.c4.shape[1]):
         yield from counts.c4[:, variant].T
+
+
+def _of_characters(counts: Counts) -> Iterator[np.ndarray]:
+    """The columns from median_word_length to compression."""
+    of_words, decoded = counts.words.T, counts.decoded.T
+    visible = counts.characters - decoded[decode.SPACES]
+    alphabetic = decoded[decode.LETTERS] + decoded[decode.MARKS]
+    numbers = decoded[decode.DECIMALS] + decoded[decode.NUMBERS]
+    yield of_words[words.TWICE_MEDIAN] / 2
+    yield _share(of_words[words.CAPITALS], of_words[words.SPACED])
+    yield _share(decoded[decode.CAPITALS], decoded[decode.LETTERS])
+    yield _share(decoded[decode.DECIMALS], visible)
+    yield _share(visible - alphabetic, visible)
+    yield _share(visible - alphabetic - numbers, visible)
+    yield _share(decoded[decode.SPACES], counts.characters)
+    yield decoded[decode.CURLY_BRACKETS]
+    yield decoded[decode.URLS]
+    yield _share(decoded[decode.URLS], of_words[words.WORDS] + of_words[words.SYMBOLS])
+    yield _share(decoded[decode.FIRST_SCRIPT], decoded[decode.SCRIPT_LETTERS])
+    yield _share(decoded[decode.SECOND_SCRIPT], decoded[decode.SCRIPT_LETTERS])
+    yield decoded[decode.SCRIPTS]
+    yield decoded[decode.ENTROPY] / 1e6
+    yield _share(counts.matched, counts.sizes)
 
 
 def asks_end_marks(batch: pa.RecordBatch) -> np.ndarray:

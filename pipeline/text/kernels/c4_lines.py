@@ -28,7 +28,20 @@ _EDIT, _CITATION = _text("[edit]"), _text("[citation needed]")
 _JAVASCRIPT, _LOREM = _text("javascript"), _text("lorem ipsum")
 _TERMS, _PRIVACY, _COOKIE_POLICY = _text("terms of use"), _text("privacy policy"), _text("cookie policy")
 _USES, _USE_OF, _USE = _text("uses cookies"), _text("use of cookies"), _text("use cookies")
+_BRACKET, _PHRASES, _VISIBLE = 1, 2, 4
 _KELVIN = 0x212A  # The one letter outside ASCII that lowers to a letter of the phrases: k.
+
+
+def _triggers() -> np.ndarray:
+    """uint8 [128]: what of ASCII makes a line worth a second look. Each phrase is looked for at a letter of it."""
+    table = np.zeros(128, np.uint8)
+    for character in "jJvVmMfFkK{":
+        table[ord(character)] = _PHRASES
+    table[ord("[")] = _BRACKET
+    return table
+
+
+_TRIGGERS = _triggers()
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -74,24 +87,38 @@ def _uncited(points, kinds, first, end, out_points, out_kinds):  # type: ignore[
 
 
 @njit(nogil=True, cache=True)
-def _words(kinds, first, end):  # type: ignore[no-untyped-def]
-    """As `pipeline.text.c4.words`."""
-    chunks = units = 0
-    unspaced = in_chunk = in_unit = False
+def _scan(points, kinds, first, end, triggers):  # type: ignore[no-untyped-def]
+    """Words as `pipeline.text.c4.words`; which of _BRACKET, _VISIBLE and _PHRASES occur; characters that may end a
+    sentence. One pass: most lines need no more."""
+    chunks = units = boundaries = 0
+    marks = np.uint8(0)
+    every = np.uint16(0)
+    before = np.uint16(SPACE)
     for index in range(first, end):
         kind = kinds[index]
-        visible = (kind & SPACE) == 0
-        chunks += visible and not in_chunk
-        in_chunk = visible
+        point = points[index]
+        if point < 128:
+            marks |= triggers[point]
+        elif point == _KELVIN:
+            marks |= np.uint8(_PHRASES)
+        every |= kind
+        chunks += (before & SPACE) & ~kind & 1
+        boundaries += (kind & BOUNDARY) != 0
+        before = kind
+    marks |= np.uint8(_VISIBLE) * (chunks > 0)
+    if not every & UNSPACED_BLOCK:
+        return chunks, marks, boundaries
+    in_unit = False
+    for index in range(first, end):
+        kind = kinds[index]
+        letter = (kind & ALNUM) != 0
         if kind & UNSPACED_BLOCK:
-            unspaced = True
-            units += (kind & ALNUM) != 0
+            units += letter
             in_unit = False
         else:
-            letter = (kind & ALNUM) != 0
             units += letter and not in_unit
             in_unit = letter
-    return units if unspaced else chunks
+    return units, marks, boundaries
 
 
 @njit(nogil=True, cache=True)
@@ -148,6 +175,7 @@ def c4_lines(  # type: ignore[no-untyped-def]
     mark; max_word_length: a number, infinite to switch it off; min_words: float64; javascript, policy: bool.
     """
     variants = len(min_words)
+    triggers = _TRIGGERS
     longest = 1
     for line in range(line_offsets[-1]):
         longest = max(longest, ends[line] - firsts[line])
@@ -179,10 +207,8 @@ def c4_lines(  # type: ignore[no-untyped-def]
             ):
                 counts[document, :, UNTERMINATED] += 1
                 continue
-            for index in range(first, end):
-                if points[index] == 91:
-                    cited = True
-                    break
+            words, marks, boundaries = _scan(points, kinds, first, end, triggers)
+            cited = marks & _BRACKET != 0
             here_points, here_kinds = points, kinds
             if cited:
                 end = _uncited(points, kinds, first, end, free_points, free_kinds)
@@ -200,12 +226,9 @@ def c4_lines(  # type: ignore[no-untyped-def]
             ):
                 counts[document, :, UNTERMINATED] += 1
                 continue
-            words = _words(here_kinds, first, end)
-            blank = True
-            for index in range(first, end):
-                if not here_kinds[index] & SPACE:
-                    blank = False
-                    break
+            if cited:
+                words, marks, boundaries = _scan(here_points, here_kinds, first, end, triggers)
+            blank = marks & _VISIBLE == 0
             some = False
             for variant in range(variants):
                 passes[variant] = not blank and words >= min_words[variant]
@@ -215,29 +238,36 @@ def c4_lines(  # type: ignore[no-untyped-def]
                 continue
             lorem = scripted = polite = False
             curly = 0
-            for index in range(first, end):
-                point = here_points[index]
-                if point == 123:
-                    curly += 1
-                elif point == 106 or point == 74:
-                    scripted = scripted or _is(here_points, index, end, _JAVASCRIPT, True)
-                elif point == 118 or point == 86:
-                    polite = polite or (index - 3 >= first and _is(here_points, index - 3, end, _PRIVACY, True))
-                elif point == 112 or point == 80:
-                    lorem = lorem or (index - 7 >= first and _is(here_points, index - 7, end, _LOREM, True))
-                elif point == 102 or point == 70:
-                    polite = polite or (index - 7 >= first and _is(here_points, index - 7, end, _TERMS, True))
-                elif point == 107 or point == 75 or point == _KELVIN:
-                    polite = (
-                        polite
-                        or (index - 3 >= first and _is(here_points, index - 3, end, _COOKIE_POLICY, True))
-                        or (index - 8 >= first and _is(here_points, index - 8, end, _USES, True))
-                        or (index - 10 >= first and _is(here_points, index - 10, end, _USE_OF, True))
-                        or (index - 7 >= first and _is(here_points, index - 7, end, _USE, True))
-                    )
+            if marks & _PHRASES:
+                for index in range(first, end):
+                    point = here_points[index]
+                    if point == _KELVIN:
+                        point = np.uint32(107)
+                    if point >= 128 or not triggers[point] & _PHRASES:
+                        continue
+                    point |= 32
+                    if point == 123:
+                        curly += 1
+                    elif point == 106:
+                        scripted = scripted or _is(here_points, index, end, _JAVASCRIPT, True)
+                    elif point == 118:
+                        polite = polite or (index - 3 >= first and _is(here_points, index - 3, end, _PRIVACY, True))
+                    elif point == 109:
+                        lorem = lorem or (index - 4 >= first and _is(here_points, index - 4, end, _LOREM, True))
+                    elif point == 102:
+                        polite = polite or (index - 7 >= first and _is(here_points, index - 7, end, _TERMS, True))
+                    elif point == 107:
+                        polite = (
+                            polite
+                            or (index - 3 >= first and _is(here_points, index - 3, end, _COOKIE_POLICY, True))
+                            or (index - 8 >= first and _is(here_points, index - 8, end, _USES, True))
+                            or (index - 10 >= first and _is(here_points, index - 10, end, _USE_OF, True))
+                            or (index - 7 >= first and _is(here_points, index - 7, end, _USE, True))
+                        )
             sentences = 0
             if not (javascript and scripted) and not (policy and polite):
-                sentences = _sentences(here_points, here_kinds, first, end)
+                inside = boundaries > ((here_kinds[end - 1] & BOUNDARY) != 0)
+                sentences = _sentences(here_points, here_kinds, first, end) if inside else 1
             for variant in range(variants):
                 if not passes[variant]:
                     continue

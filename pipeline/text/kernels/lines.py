@@ -20,9 +20,19 @@ _SHIFT = np.uint64(32)
 
 @njit(nogil=True, cache=True, inline="always")
 def _hash(points, first, end):  # type: ignore[no-untyped-def]
-    """uint64 of points[first:end]: two at a step, as the chain of products is what takes time."""
-    value = np.uint64(end - first)
+    """uint64 of points[first:end]: four at a step in two chains, as the chain of products is what takes time."""
+    value, other = np.uint64(end - first), _FINAL
     index = first
+    while index + 3 < end:
+        value ^= np.uint64(points[index]) | (np.uint64(points[index + 1]) << _SHIFT)
+        other ^= np.uint64(points[index + 2]) | (np.uint64(points[index + 3]) << _SHIFT)
+        value *= _PRIME
+        other *= _PRIME
+        value ^= value >> _SHIFT
+        other ^= other >> _SHIFT
+        index += 4
+    value = (value ^ (other * _FINAL)) * _PRIME
+    value ^= value >> _SHIFT
     while index + 1 < end:
         value ^= np.uint64(points[index]) | (np.uint64(points[index + 1]) << _SHIFT)
         value *= _PRIME
@@ -61,18 +71,19 @@ def lines(  # type: ignore[no-untyped-def]
         bullets = ellipses = terminated = short = characters = 0
         in_block = False
         while index < stop:
-            first = end = -1
+            first = index
             while index < stop and points[index] != 10:
-                if not kinds[index] & SPACE:
-                    if first < 0:
-                        first = index
-                    end = index + 1
                 index += 1
+            end = index
             index += 1
-            if first < 0:
+            while first < end and kinds[first] & SPACE:
+                first += 1
+            if first == end:
                 block += in_block
                 in_block = False
                 continue
+            while kinds[end - 1] & SPACE:
+                end -= 1
             kept = _hash(points, first, end)
             length = end - first
             firsts[at] = first

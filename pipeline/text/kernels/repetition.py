@@ -18,6 +18,7 @@ of copied 5 to 10-grams; of all words."""
 _LONGEST = DUPLICATE[-1]
 _LAST_TOP = TOP[-1]
 _MIX = np.uint64(0x9E3779B97F4A7C15)
+_ONE = np.uint64(1)
 
 
 @njit(nogil=True, cache=True)
@@ -32,11 +33,13 @@ def _capacity(keys):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True, inline="always")
 def _identify(key, keys, ids, mask, shift, known):  # type: ignore[no-untyped-def]
     """The id of `key`; it is `known` where the key is new, and then entered."""
-    slot = np.int64((key * _MIX) >> shift) & mask
+    # Unsigned: of signed indices numba asks whether they count from the end.
+    last = np.uint64(mask)
+    slot = (key * _MIX) >> shift
     while ids[slot] >= 0:
         if keys[slot] == key:
             return ids[slot]
-        slot = (slot + 1) & mask
+        slot = (slot + _ONE) & last
     keys[slot] = key
     ids[slot] = known
     return known

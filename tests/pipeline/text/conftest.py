@@ -52,7 +52,7 @@ def clean() -> Callable[..., list[dict[str, Any]]]:
     """The whole way of the texts through this room, as one dict per row."""
 
     def run(*texts: str | None, media: str = "text", **config: Any) -> list[dict[str, Any]]:
-        rules = RulesConfig(**config)
+        rules = RulesConfig(**{"sets": ("gopher-quality",), **config})
         batch = measure(identify(repair(main_text(_batch(*texts, media=media)))))
         return cut_lines(judge(batch, rules), rules).to_pylist()
 

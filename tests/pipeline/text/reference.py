@@ -1,5 +1,8 @@
 """The statistics and verdicts once more, slow and plain: what the fast ones must equal (fixture `reference`)."""
 
+import math
+import re
+import statistics as averages
 import unicodedata
 from collections import Counter
 
@@ -124,7 +127,89 @@ def statistics(text, script="latin"):
         **{f"top_{size}gram_characters": top(words, size) / characters for size in (2, 3, 4)},
         **{f"duplicate_{size}gram_characters": duplicate(words, size) / characters for size in range(5, 11)},
     }
-    return values | c4_statistics(text, script)
+    return values | of_characters(text, found, symbols) | c4_statistics(text, script)
+
+
+def script_of(character):
+    """The script of a letter or mark, None of all else."""
+    if unicodedata.category(character)[0] not in "LM" or "\u0300" <= character <= "\u036f":
+        return None
+    return next((name for name, spans in RANGES.items() if any(a <= ord(character) <= b for a, b in spans)), "other")
+
+
+def of_characters(text, found, symbols):
+    # Planes above the third hold no letters; their few marks (E0100 and on) count as symbols.
+    kinds = Counter(unicodedata.category(character) if character < "\U00040000" else "Co" for character in text)
+    for character in text:
+        if character.isspace():
+            kinds[unicodedata.category(character)] -= 1
+    white = sum(character.isspace() for character in text)
+    visible = len(text) - white
+    letters = sum(count for kind, count in kinds.items() if kind[0] == "L")
+    marks = sum(count for kind, count in kinds.items() if kind[0] == "M")
+    numbers = sum(count for kind, count in kinds.items() if kind[0] == "N")
+    lengths = [min(63, len(word)) for word, solo, _ in found if not solo]
+    capitals = [
+        word
+        for word, solo, alphabetic in found
+        if not solo
+        and alphabetic
+        and len(word) > 1
+        and all(unicodedata.category(character) == "Lu" for character in word if kind(character) in "LS")
+    ]
+    scripts = Counter(script_of(character) for character in text if character < "\U00040000")
+    del scripts[None]
+    order = [*sorted(scripts.values(), reverse=True), 0, 0]
+    scripted = max(1, sum(scripts.values()))
+    data = text.encode()
+    urls = re.findall(r"[A-Za-z]://|(?<![A-Za-z0-9./])[wW]{3}\.", text)
+    return {
+        "median_word_length": averages.median(lengths) if lengths else 0,
+        "upper_case_words": len(capitals) / max(1, len(lengths)),
+        "upper_case": kinds["Lu"] / max(1, letters),
+        "digits": kinds["Nd"] / max(1, visible),
+        "non_alphabetic": (visible - letters - marks) / max(1, visible),
+        "punctuation": (visible - letters - marks - numbers) / max(1, visible),
+        "white_space": white / max(1, len(text)),
+        "curly_brackets": text.count("{"),
+        "urls": len(urls),
+        "url_ratio": len(urls) / max(1, len(found) + symbols),
+        "script_share": order[0] / scripted,
+        "second_script_share": order[1] / scripted,
+        "scripts": sum(count >= 0.05 * sum(scripts.values()) for count in scripts.values()),
+        "entropy": entropy(data),
+        "compression": matched(data) / max(1, len(data)),
+    }
+
+
+def entropy(data):
+    """Bits per byte, to six places."""
+    if not data:
+        return 0
+    total = sum(count * math.log2(count) for count in Counter(data).values())
+    return math.floor((math.log2(len(data)) - total / len(data)) * 1e6 + 0.5) / 1e6
+
+
+def matched(data):
+    """Bytes in matches with earlier ones: windows of 6 bytes, an eighth of them, the latest in 8,192 slots."""
+    slots, covered, done, at = {}, 0, 0, 0
+    while at + 6 <= len(data):
+        hashed = int.from_bytes(data[at : at + 6], "little") * 0x9E3779B97F4A7C15 % 2**64
+        if hashed < 2**61:
+            slot = hashed >> 48
+            found = slots.get(slot)
+            slots[slot] = at
+            if found is not None and data[found : found + 6] == data[at : at + 6]:
+                length, back = 6, 0
+                while at + length < len(data) and data[found + length] == data[at + length]:
+                    length += 1
+                while at - back > done and found - back > 0 and data[found - back - 1] == data[at - back - 1]:
+                    back += 1
+                covered += length + back
+                at = done = at + length
+                continue
+        at += 1
+    return covered
 
 
 def c4_statistics(text, script, limits=(("c4", c4.DEFAULT_LIMITS), ("c4_datatrove", c4.DATATROVE_LIMITS))):
@@ -152,7 +237,7 @@ def judged(row, config):
     scores, decider, detail = [], None, row["detail"]
     for rule in RULES.values():
         limit = float(config.limits.get(rule.name, rule.limit))
-        if not rule.scope.holds(row["script"], row["language"]):
+        if not rule.scope.holds(row["script"], row["language"]) or (rule.on_demand and rule.set not in config.sets):
             continue
         score = float(row[rule.statistic])
         scores.append({"rule": rule.name, "score": score, "limit": limit})

@@ -76,6 +76,27 @@ def test_deep_nesting_costs_little_and_keeps_the_text():
     assert time.process_time() - start < 10
 
 
+def test_a_marked_article_keeps_its_lists_of_links():
+    links = "".join(f'<li><a href="{n}">Chapter {n} of this manual</a></li>' for n in range(60))
+    page = f"<body><nav>menu</nav><div itemprop=articleBody><p>{'The text. ' * 20}</p><ul>{links}</ul></div></body>"
+    text = extract(page)
+    assert text.count("of this manual") == 60
+    assert "menu" not in text
+    # Two such articles are teasers: the search for main content decides.
+    assert "menu" not in extract(page.replace("</body>", "<div itemprop=articleBody>More</div></body>"))
+
+
+def test_headings_code_and_tables_are_kept():
+    page = (
+        "<main><h1>Title<a class=headerlink href='#t'>¶</a></h1><p>" + "Words of a text. " * 20 + "</p>"
+        "<pre>def f():\n    return 1</pre><table><tr><th>a</th><td>one</td></tr></table></main>"
+    )
+    text = extract(page)
+    assert text.startswith("Title\n\nWords")
+    assert "def f():\n    return 1" in text
+    assert "one" in text
+
+
 def test_flat_pages_with_many_tags_keep_their_main_content():
     page = "<nav>menu</nav><main>" + "<p>A paragraph that was never closed, as HTML allows." * 2000 + "</main>"
     text = extract(page)

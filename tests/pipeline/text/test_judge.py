@@ -133,9 +133,10 @@ def test_each_c4_rule_decides_and_says_so(clean, text, rule, detail):
 def test_every_rule_that_applies_is_scored_with_the_limit_in_force(clean):
     (row,) = clean(PAGE, limits={"gopher.min_words": 1000, "c4.min_line_words": 3})
     assert row["language"] == "en"
-    assert [score["rule"] for score in row["scores"]] == list(RULES)
+    always = {name: rule for name, rule in RULES.items() if not rule.on_demand}
+    assert [score["rule"] for score in row["scores"]] == list(always)
     limits = {score["rule"]: score["limit"] for score in row["scores"]}
-    assert limits == {name: rule.limit for name, rule in RULES.items()} | {
+    assert limits == {name: rule.limit for name, rule in always.items()} | {
         "gopher.min_words": 1000,
         "c4.min_line_words": 3,
     }
@@ -234,7 +235,9 @@ def test_equals_judging_row_by_row(reference, batch_of, records, sets, limits, d
     measured = measure(with_columns(batch, columns))
     out = judge(measured, config)
     told = zip(*(out.column(name).to_pylist() for name in ("scores", "verdict", "rule", "detail")), strict=True)
-    assert list(told) == [reference.judged(row, config) for row in measured.to_pylist()]
+    # `judge` adds the statistics on demand, and details.
+    rows = with_columns(out, {"detail": batch["detail"]}).to_pylist()
+    assert list(told) == [reference.judged(row, config) for row in rows]
 
 
 @settings(max_examples=150, deadline=None)
@@ -264,3 +267,25 @@ def test_any_text_gets_one_verdict(clean, text, media, sets):
         key: value for key, value in row.items() if key not in ("record", "doc_id")
     }
     assert rows[1]["verdict"] == "quarantined"
+
+
+def test_limits_of_a_language_are_in_force_and_in_the_scores(batch_of):
+    batch = identify(batch_of("word " * 40, "word " * 40, None))
+    batch = measure(with_columns(batch, {"language": pa.array(["fi", "en", None])}))
+    config = RulesConfig(
+        sets=("gopher-quality",), limits={"gopher.min_words": 45}, language_limits={"fi": {"gopher.min_words": 41}}
+    )
+    rows = judge(batch, config).to_pylist()
+    assert [row["detail"] for row in rows[:2]] == [
+        "40 words, at least 41 wanted",
+        "40 words, at least 45 wanted",
+    ]
+    limits = [{score["rule"]: score["limit"] for score in row["scores"]} for row in rows[:2]]
+    assert [found["gopher.min_words"] for found in limits] == [41, 45]
+    assert limits[0] | {"gopher.min_words": 45} == {
+        name: limits[1].get(name, limit) for name, limit in limits[0].items()
+    }
+    passing = RulesConfig(
+        sets=("gopher-quality",), limits={"gopher.min_words": 45}, language_limits={"fi": {"gopher.min_words": 40}}
+    )
+    assert [row["rule"] for row in judge(batch, passing).to_pylist()][:2] == [None, "gopher.min_words"]

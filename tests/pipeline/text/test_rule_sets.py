@@ -83,15 +83,15 @@ VARIED = " ".join(f"{a} {b}" for a in WORDS for b in WORDS[::-1] if a != b)
         ),
         (
             ("siliang",),
-            "buy now " * 40 + VARIED[:300],
-            "siliang.max_top_2gram_characters",
-            "0.4848 of characters are in the most frequent 2-gram, at most 0.3 wanted",
+            "".join(f"Row {number}: buy now and save.\n" for number in range(40)),
+            "siliang.max_compression",
+            None,
         ),
         (
             ("siliang",),
-            VARIED[:200] + "\n" + "Home and garden\n" * 9,
+            VARIED[:200] + "\n" + "Home and garden\n" * 12,
             "siliang.max_duplicate_line_characters",
-            "0.3582 of characters are in copied lines, at most 0.3 wanted",
+            "0.4342 of characters are in copied lines, at most 0.4 wanted",
         ),
         (("siliang",), "1066 1077 and 1099 then " * 9 + VARIED[:50], "siliang.min_alphabetic_words", None),
         (

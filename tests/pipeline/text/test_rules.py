@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.config import ConfigError, RulesConfig, load_config
 from pipeline.text.c4 import DEFAULT_LIMITS, LineLimits
+from pipeline.text.datatrove import DATATROVE_STATISTICS
 from pipeline.text.rules import (
     ENGLISH,
     LONG_WORDS,
@@ -76,13 +77,15 @@ DEFAULTS = {
 def test_names_limits_and_statistics():
     limits = {name: rule.limit for name, rule in RULES.items()}
     assert {name: limit for name, limit in limits.items() if name in DEFAULTS} == DEFAULTS
-    assert all(RULES[name].set == "siliang" for name in limits.keys() - DEFAULTS.keys())
-    assert RULE_SETS == ("siliang", "gopher-quality", "c4", "c4-datatrove", "gopher-repetition", "fineweb")
+    assert all(RULES[name].set == "siliang" or RULES[name].on_demand for name in limits.keys() - DEFAULTS.keys())
+    default = ("siliang", "gopher-quality", "c4", "c4-datatrove", "gopher-repetition", "fineweb")
+    assert RULE_SETS[: len(default)] == default
+    assert {rule.set for rule in RULES.values() if rule.on_demand} == set(RULE_SETS) - set(default)
     for name in RULE_SETS:
         check_rules_config(RulesConfig(sets=(name,)))
     for name, rule in RULES.items():
         assert name == rule.name
-        assert rule.statistic in STATISTICS
+        assert rule.statistic in (DATATROVE_STATISTICS if rule.on_demand else STATISTICS)
         assert rule.source
         assert rule.meaning
         assert set(rule.scope.scripts or ()) <= set(SCRIPTS)
@@ -114,7 +117,8 @@ def test_deciding_rules_follow_the_config():
         return [rule.name for rule in deciding(RulesConfig(**values))]
 
     gopher = [name for name in DEFAULTS if name.startswith("gopher.")]
-    assert names() == ["siliang.min_characters", *gopher]
+    assert names() == [name for name in RULES if name.startswith("siliang.")]
+    assert names(sets=("gopher-quality",)) == ["siliang.min_characters", *gopher]
     assert names(sets=()) == ["siliang.min_characters"]
     assert names(sets=("c4",)) == [
         "siliang.min_characters",
@@ -124,7 +128,7 @@ def test_deciding_rules_follow_the_config():
         "c4.min_sentences",
         "c4.min_lines",
     ]
-    assert names(disable=("gopher.min_words",)) == ["siliang.min_characters", *gopher[1:]]
+    assert names(sets=("gopher-quality",), disable=("gopher.min_words",)) == ["siliang.min_characters", *gopher[1:]]
     # The order is that of RULES, whatever the order of the sets.
     assert names(sets=("c4", "gopher-quality")) == names(sets=("gopher-quality", "c4"))
 
@@ -146,9 +150,26 @@ def test_limit_of():
     assert limit_of(rule, RulesConfig(limits={"gopher.min_words": 20})) == 20
 
 
+def test_limits_of_a_language():
+    special = {"fi": {"gopher.max_mean_word_length": 14}, "de": {"gopher.min_words": 20}}
+    config = RulesConfig(language_limits=special, limits={"gopher.min_words": 30})
+    check_rules_config(config)
+    rule = RULES["gopher.max_mean_word_length"]
+    assert [limit_of(rule, config, code) for code in ("fi", "de", None)] == [14, 10, 10]
+    assert [limit_of(RULES["gopher.min_words"], config, code) for code in ("fi", "de", "und")] == [30, 20, 30]
+    told = {row["name"]: row for row in describe_rules(config)}
+    assert told["gopher.min_words"]["limits_by_language"] == "de 20"
+    assert told["gopher.max_words"]["limits_by_language"] == ""
+
+
 @pytest.mark.parametrize(
     ("values", "parts"),
     [
+        ({"language_limits": {"fi": {"gopher.word": 3}}}, ["rules.language_limits.fi", "'gopher.word'", "known rules"]),
+        ({"language_limits": {"fin": {"gopher.min_words": 3}}}, ["rules.language_limits", "'fin'", "known: af, am"]),
+        ({"language_limits": {"fi": {"gopher.min_words": math.nan}}}, ["language_limits.fi", "not a number"]),
+        ({"language_limits": {"fi": {"siliang.min_characters": 0}}}, ["must be at least 1, found 0"]),
+        ({"language_limits": {"fi": {"c4.min_line_words": 2}}}, ["language_limits.fi", "cuts lines, with one limit"]),
         ({"limits": {"gopher.min_word": 3}}, ["rules.limits", "'gopher.min_word'", "gopher.min_words", "c4.policy"]),
         ({"disable": ("min_words",)}, ["rules.disable", "'min_words'", "known rules: siliang.min_characters"]),
         ({"limits": {"gopher.min_words": math.nan}}, ["'gopher.min_words'", "not a number"]),
@@ -215,7 +236,8 @@ def test_descriptions_are_flat_and_complete():
     words = rows[1]
     assert (words["limit"], words["comparison"], words["scripts"], words["languages"]) == (50, "min", "all", "all")
     assert words["source"].startswith("Gopher")
-    told = {row["name"]: row for row in describe_rules(RulesConfig(limits={"gopher.min_words": 9}))}
+    gopher = RulesConfig(sets=("gopher-quality",), limits={"gopher.min_words": 9})
+    told = {row["name"]: row for row in describe_rules(gopher)}
     assert told["gopher.min_words"]["limit_in_force"] == 9
     assert told["gopher.min_words"]["decides"]
     assert not told["c4.min_sentences"]["decides"]

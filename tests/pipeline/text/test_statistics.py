@@ -1,3 +1,6 @@
+import zlib
+
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -105,7 +108,19 @@ PIECES = st.sampled_from(
         *("- ", "* ", "•", "-", "…", "...", "..", ".", "?", '!"', "’", "'", "#", "7", "[1]", "[٣]", "[edit]", "[", "]"),
         *("[citation needed]", "{", "javascript", "JavaScript", "javascrİpt", "lorem ipsum", "privacy policy"),
         *("Terms of Use", "uses cookies", "use of coo\u212aies", "use cookies", "cookie policy", "Mr. A", "Mrs. b"),
-        *("J. Doe", "x_J. Doe", "St. P", "end. Then", "end.\n", "a b c d e.\n", "a b c.\n", "\U0001f600", "\U000e0001"),
+        *(
+            "J. Doe",
+            "x_J. Doe",
+            "St. P",
+            "end. Then",
+            'a b. C d e."\n',
+            "end.\n",
+            "a b c d e.\n",
+            "a b c.\n",
+            "\U0001f600",
+            "\U000e0001",
+        ),
+        *("http://", "://x", "www.", "WwW.", "/www.", "NASA ", "ÀB", "Ǆ", "ǅ", "Ⴀ", "Ж", "α", "כ", "x" * 70),
         *("a b c d e f g h i j k ", "a b c d e ", "ha ha ha ha ", "\U00020000", "\U0010ffff"),
     ]
 )
@@ -155,6 +170,8 @@ def test_ten_megabytes_in_one_document(measured):
     assert values["duplicate_lines"] == (times - 1) / times
     assert values["duplicate_10gram_characters"] == pytest.approx(1 - 1 / times)
     assert values["top_2gram_characters"] == pytest.approx(7 / sum(map(len, sentence.strip(".\n").split())), abs=0.1)
+    assert values["compression"] > 0.999
+    assert values["median_word_length"] == 4
     (values,) = measured("x" * 10_000_000)
     assert (values["words"], values["mean_word_length"], values["c4_lines_long_word"]) == (1, 10_000_000, 1)
 
@@ -197,6 +214,52 @@ def test_nothing_else_lowers_to_the_letters_that_c4_looks_for():
 )
 def test_repetition_and_lines(measured, text, name, value):
     assert measured(text)[0][name] == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("a bb cccc", "median_word_length", 2),
+        ("a bb cccc dddd", "median_word_length", 3),
+        ("人权 abc", "median_word_length", 3),
+        ("x" * 100, "median_word_length", 63),
+        ("NASA and ESA, I say 42", "upper_case_words", 2 / 6),
+        ("B2B U.S. 42", "upper_case_words", 2 / 3),
+        ("Abc 人", "upper_case", 1 / 4),
+        ("a1٣ ²", "digits", 2 / 4),
+        ("a1٣ ²!", "non_alphabetic", 4 / 5),
+        ("a1٣ ²!", "punctuation", 1 / 5),
+        ("a b\n", "white_space", 2 / 4),
+        ("f(){{}", "curly_brackets", 2),
+        ("See http://www.a.org, www.b.org and ftp://c", "urls", 3),
+        ("://x 1://x xwww.a .www. www", "urls", 0),
+        ("one www.b.org", "url_ratio", 1 / 2),
+        ("abcж", "script_share", 3 / 4),
+        ("abcж", "second_script_share", 1 / 4),
+        ("日本のカメラ x", "scripts", 3),
+        ("a" * 39 + "ж", "scripts", 1),
+        ("123", "script_share", 0),
+        ("e\u0301\u0301", "script_share", 1),
+        ("abab", "entropy", 1),
+        ("abcd" * 5, "entropy", 2),
+        ("aaaa", "entropy", 0),
+        ("no two alike", "compression", 0),
+    ],
+)
+def test_characters(measured, text, name, value):
+    assert measured(text)[0][name] == pytest.approx(value)
+
+
+def test_compression_ranks_texts_as_zlib_does(samples, measured):
+    texts = [path.read_text(encoding="utf-8") for path in sorted(samples.glob("*/*")) if path.suffix != ".md"]
+    pieces = [text[at : at + 4000] for text in texts for at in range(0, min(len(text), 40_000) - 4000, 4000)]
+    ours = np.array([values["compression"] for values in measured(*pieces)])
+    saved = [1 - len(zlib.compress(piece.encode())) / len(piece.encode()) for piece in pieces]
+    ranks = [np.argsort(np.argsort(column)) for column in (ours, np.array(saved))]
+    assert len(pieces) > 200
+    assert np.corrcoef(*ranks)[0, 1] > 0.75
+    assert ours.max() <= 1
+    assert measured("The same line over again.\n" * 200)[0]["compression"] > 0.95
 
 
 def test_one_column_per_statistic_and_nulls_for_quarantined_rows(batch_of):
