@@ -1,8 +1,4 @@
-"""Banding of signatures (Leskovec, Rajaraman, Ullman: Mining of Massive Datasets, 3.4).
-
-Documents that agree in all rows of one band share a bucket. Two documents of Jaccard s meet in at least one bucket with
-probability 1 - (1 - s^rows)^bands.
-"""
+"""The buckets of signatures: documents that agree in all rows of one band share one. See `banding` for how many."""
 
 import numpy as np
 from numba import njit
@@ -35,13 +31,3 @@ def band_keys(signatures: np.ndarray, bands: int, rows: int) -> np.ndarray:
     out = np.empty((signatures.shape[0], bands), np.uint64)
     _band_kernel(np.ascontiguousarray(signatures, np.uint32), rows, out)
     return out
-
-
-def collision_probability(jaccard: float, bands: int, rows: int) -> float:
-    """Probability that two documents of this Jaccard similarity share at least one bucket."""
-    return 1.0 - (1.0 - jaccard**rows) ** bands
-
-
-def s_curve(bands: int, rows: int) -> list[tuple[float, float]]:
-    """(jaccard, probability) for 0, 0.05, ... 1."""
-    return [(step / 20, collision_probability(step / 20, bands, rows)) for step in range(21)]

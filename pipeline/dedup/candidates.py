@@ -1,6 +1,5 @@
 """Candidate pairs of one partition of buckets: leaders and neighbours, never all pairs of a big bucket."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +8,7 @@ from numba import njit
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The buckets of a partition. Members with equal digest count once; a lone member makes no bucket."""
+    """The buckets of a partition; a lone member makes no bucket."""
 
     buckets: int
     """Buckets with at least two members."""
@@ -17,13 +16,6 @@ class Report:
     """Buckets in which some pairs were not formed."""
     largest: int
     """Members of the largest bucket."""
-
-    def __add__(self, other: "Report") -> "Report":
-        return Report(
-            self.buckets + other.buckets,
-            self.capped_buckets + other.capped_buckets,
-            max(self.largest, other.largest),
-        )
 
 
 def _run_starts(*columns: np.ndarray) -> np.ndarray:
@@ -61,42 +53,38 @@ def unique_pairs(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.nd
     return left[first], right[first]
 
 
-def candidate_pairs(
-    keys: np.ndarray,
-    rank: np.ndarray | Sequence[np.ndarray],
-    ref: np.ndarray,
-    digest: tuple[np.ndarray, np.ndarray],
-    cap: int,
-) -> tuple[np.ndarray, np.ndarray, Report]:
-    """(left ref, right ref, report): the distinct pairs to verify, sorted; left comes earlier in the total order.
+@dataclass(frozen=True, slots=True)
+class Overfull:
+    """Buckets in which some pairs were not formed: their members, bucket by bucket, each in the total order."""
 
-    keys: uint64 [m], the bucket of each row; all rows of a bucket must be there.
-    rank: the total order, as int64 [m] or as its columns, most significant first (priority, id halves, ref).
-    ref: uint64 [m].
-    digest: two uint64 [m]; members with equal digest collapse to the first, for exact copies are settled elsewhere.
+    key: np.ndarray
+    """uint64 [members]"""
+    ref: np.ndarray
+    """uint64 [members]"""
+
+
+def candidate_pairs(
+    keys: np.ndarray, order: np.ndarray, ref: np.ndarray, cap: int
+) -> tuple[np.ndarray, np.ndarray, Report, Overfull]:
+    """(left ref, right ref, report, overfull): the distinct pairs to verify, sorted; left is first in the total order.
+
+    keys: uint64 [m], the bucket of each row; all rows of a bucket must be there, and no exact copies among them.
+    order, ref: uint64 [m], the total order.
     cap: a member meets the first and the previous cap // 2 members. Buckets of up to cap + 1 (cap even) form all pairs;
     no member has more than `cap` earlier partners, so pairs <= m * cap whatever the text.
     """
     if cap < 2:
         raise ValueError(f"cap must be at least 2, found {cap}")
-    columns = [rank] if isinstance(rank, np.ndarray) else list(rank)
-    least_first = columns[::-1]
-
-    order = np.lexsort((*least_first, digest[1], digest[0], keys))
-    distinct = order[_run_starts(keys[order], digest[0][order], digest[1][order])]
-    order = distinct[np.lexsort((*(column[distinct] for column in least_first), keys[distinct]))]
-
-    starts = np.append(np.flatnonzero(_run_starts(keys[order])), len(order))
+    rows = np.lexsort((ref, order, keys))
+    keys, refs = keys[rows], ref[rows]
+    starts = np.append(np.flatnonzero(_run_starts(keys)), len(rows))
     sizes = np.diff(starts)
     half = cap // 2
-    earlier = np.arange(len(order)) - np.repeat(starts[:-1], sizes)
+    earlier = np.arange(len(rows)) - np.repeat(starts[:-1], sizes)
     total = int(np.minimum(earlier, 2 * half).sum())
     left, right = np.empty(total, np.int64), np.empty(total, np.int64)
     _pair_kernel(starts, half, left, right)
-    refs = ref[order]
-    report = Report(
-        buckets=int((sizes > 1).sum()),
-        capped_buckets=int((sizes > 2 * half + 1).sum()),
-        largest=int(sizes[sizes > 1].max(initial=0)),
-    )
-    return *unique_pairs(refs[left], refs[right]), report
+    capped = sizes > 2 * half + 1
+    report = Report(int((sizes > 1).sum()), int(capped.sum()), int(sizes[sizes > 1].max(initial=0)))
+    crowded = np.repeat(capped, sizes)
+    return *unique_pairs(refs[left], refs[right]), report, Overfull(keys[crowded], refs[crowded])

@@ -1,8 +1,9 @@
 """Stage 1, clean: input files -> documents, audit rows, signatures. Text moves once, file by file.
 
-read -> main text -> repair -> language -> statistics -> judge -> cut lines -> mask personal data -> write
+read -> main text -> repair -> language -> statistics -> judge -> cut lines -> protect -> mask personal data -> write
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +17,18 @@ import pyarrow.compute as pc
 from pipeline.config import PipelineConfig, PrivacyConfig
 from pipeline.dedup.minhash import signatures
 from pipeline.dedup.normalize import digests, normalise_batch
+from pipeline.dedup.protect import RULE, load_index, protect
+from pipeline.dedup.protect_index import ProtectIndex
+from pipeline.dedup.quality import broken_rules
 from pipeline.dedup.shingles import shingle_sets
 from pipeline.io import filesystem
+from pipeline.io.databases import check_databases
 from pipeline.io.decompress import ReadError, unreadable
 from pipeline.io.filesystem import is_url
-from pipeline.io.inputs import InputFile
+from pipeline.io.inputs import InputFile, Span
 from pipeline.io.read import BATCH_BYTES as READ_BYTES
 from pipeline.io.read import BATCH_ROWS, read_batches
+from pipeline.io.split import split_file
 from pipeline.records import with_columns
 from pipeline.stages.parts import MakeParts, PartWriter, ReadTasks, Task, digest_of
 from pipeline.stages.tally import AuditTally
@@ -35,7 +41,7 @@ from pipeline.text.statistics import measure
 from schemas.arrow import AUDIT, DOCUMENTS
 
 STAGE = "clean"
-VERSION = 2
+VERSION = 3
 """Raised when this stage's output changes for the same input and config."""
 
 EXCERPT = 240
@@ -52,6 +58,7 @@ def signature_schema(permutations: int) -> pa.Schema:
             pa.field("doc_id", pa.string(), nullable=False),
             pa.field("record", pa.string(), nullable=False),
             pa.field("priority", pa.uint16(), nullable=False),
+            pa.field("quality", pa.uint16(), nullable=False),
             pa.field("digest", pa.binary(16), nullable=False),
             pa.field("shingles", pa.uint32(), nullable=False),
             pa.field("signature", pa.binary(4 * permutations), nullable=False),
@@ -73,19 +80,24 @@ def signatures_path(part: int) -> str:
 
 def stage_config(config: PipelineConfig) -> dict[str, Any]:
     """What of the config decides this stage's bytes: `max_quarantined` decides only whether the run fails."""
-    sections = config.model_dump(mode="json", include={"input", "rules", "privacy", "deduplicate"})
+    included = {"input", "html", "repair", "rules", "language", "privacy", "deduplicate"}
+    if config.protect.files:
+        included.add("protect")
+    sections = config.model_dump(mode="json", include=included)
     sections["input"].pop("max_quarantined")
     return sections
 
 
-def plan_units(files: list[InputFile], config: PipelineConfig) -> list[Task]:
-    """Groups files, in path order, into units of about `unit_bytes`; one unit makes one part.
+def plan_units(files: list[InputFile], config: PipelineConfig, first: int = 0) -> list[Task]:
+    """Groups files, in path order, into units of about `unit_bytes`; one unit makes one part. Big files of JSON lines
+    are split into several units. `first`: number of the first part.
 
     A unit's key holds each file's size and time, so that a changed file is read again.
     """
     groups: list[list[InputFile]] = [[]]
     filled = 0
-    for file in files:
+    check_databases(files, config.input)
+    for file in itertools.chain.from_iterable(split_file(file, config.input) for file in files):
         if groups[-1] and filled + file.size > config.input.unit_bytes:
             groups.append([])
             filled = 0
@@ -93,21 +105,24 @@ def plan_units(files: list[InputFile], config: PipelineConfig) -> list[Task]:
         filled += max(file.size, 0)
     shared = digest_of(STAGE, VERSION, stage_config(config))
     tasks = []
-    for index, group in enumerate(groups):
-        spec = {"part": index, "files": [[_quoted(f.path), f.relative, f.source, f.size, f.problem] for f in group]}
+    for index, group in enumerate(groups, first):
+        spec = {"part": index, "files": [_packed(f) for f in group]}
         stamps = [None if f.problem else filesystem.stamp(f.path) for f in group]
         tasks.append(Task(index, spec, digest_of(shared, spec, stamps), sum(max(f.size, 0) for f in group)))
     return tasks
 
 
-def clean_batch(batch: pa.RecordBatch, config: PipelineConfig) -> pa.RecordBatch:
+def clean_batch(
+    batch: pa.RecordBatch, config: PipelineConfig, protected: ProtectIndex | None = None
+) -> pa.RecordBatch:
     """All that happens to a batch of records, in order. Rows are judged, never removed."""
-    batch = main_text(batch)
-    batch = repair(batch)
-    batch = identify(batch)
+    batch = main_text(batch, config.html)
+    batch = repair(batch, config.repair)
+    batch = identify(batch, config.language)
     batch = measure(batch)
     batch = judge(batch, config.rules)
     batch = cut_lines(batch, config.rules)
+    batch = protect(batch, protected, config.protect)
     batch = mask(batch, config.privacy)
     return batch
 
@@ -121,6 +136,7 @@ def audit_rows(batch: pa.RecordBatch, privacy: PrivacyConfig) -> pa.RecordBatch:
         "duplicate_of": pa.nulls(rows, pa.string()),
         "duplicate_record": pa.nulls(rows, pa.string()),
         "jaccard": pa.nulls(rows, pa.float64()),
+        "kind": pc.if_else(pc.equal(batch["rule"], RULE), RULE, None),
         "chars_out": pc.cast(pc.utf8_length(text), pa.uint64()),
         "excerpt": pc.if_else(quarantined, None, _excerpts(batch, privacy)),
     }
@@ -137,10 +153,13 @@ def _excerpts(batch: pa.RecordBatch, privacy: PrivacyConfig) -> pa.Array:
     return pa.array(masked, pa.string())
 
 
-def signature_rows(documents: pa.RecordBatch, config: PipelineConfig) -> pa.RecordBatch:
-    """Digest of the normalised text and MinHash signature of each document."""
+def signature_rows(
+    documents: pa.RecordBatch, config: PipelineConfig, quality: np.ndarray | None = None
+) -> pa.RecordBatch:
+    """Digest of the normalised text and MinHash signature of each document. quality: uint16 [rows], broken rules; a
+    later stage that signs cut texts anew need not know it: documents keep that of the whole text."""
     wanted = config.deduplicate
-    permutations = wanted.bands * wanted.rows if wanted.near else 0
+    permutations = wanted.signature_width
     normalised = normalise_batch(documents["text"])
     sets = shingle_sets(documents["text"], wanted, normalised)
     values = signatures(sets, permutations) if permutations else np.empty((documents.num_rows, 0), np.uint32)
@@ -151,6 +170,7 @@ def signature_rows(documents: pa.RecordBatch, config: PipelineConfig) -> pa.Reco
         documents["doc_id"],
         documents["record"],
         pa.array(priority, pa.uint16()),
+        pa.array(np.zeros(documents.num_rows, np.uint16) if quality is None else quality, pa.uint16()),
         digests(documents["text"], normalised),
         pa.array(sets.counts.astype(np.uint32)),
         pa.FixedSizeBinaryArray.from_buffers(
@@ -158,6 +178,15 @@ def signature_rows(documents: pa.RecordBatch, config: PipelineConfig) -> pa.Reco
         ),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _packed(file: InputFile) -> list[Any]:
+    values = [_quoted(file.path), file.relative, file.source, file.size, file.problem]
+    return values if file.span is None else [*values, list(file.span)]
+
+
+def _unpacked(path: str, relative: str, source: str, size: int, problem: str | None, span: Any = None) -> InputFile:
+    return InputFile(_unquoted(path), relative, source, size, problem, None if span is None else Span(*span))
 
 
 def _quoted(path: str) -> str:
@@ -169,15 +198,20 @@ def _unquoted(path: str) -> str:
     return unquote(path, errors="surrogateescape")
 
 
-def _digest(path: str) -> str:
-    """sha256 of the stored bytes, or why there is none: such a file is quarantined, and no reason to stop."""
+def _digest(file: InputFile) -> str:
+    """sha256 of the stored bytes (of the span), or why there is none: that quarantines the file, and stops nothing."""
     try:
-        return filesystem.digest(path)
+        return filesystem.digest(file.path, *(file.span[:2] if file.span else ()))
     except OSError as error:
-        reason = unreadable(error, is_url(path))
+        reason = unreadable(error, is_url(file.path))
         if isinstance(reason, ReadError):
             return reason.reason
         raise
+
+
+def _digest_name(file: InputFile) -> str:
+    """No file can be called like a span: names hold no "//"."""
+    return file.relative if file.span is None else f"{file.relative}//{file.span.start}-{file.span.end}"
 
 
 @dataclass(frozen=True)
@@ -201,10 +235,10 @@ class CleanUnit:
             yield pa.concat_batches(held)
 
     def __call__(self, spec: dict[str, Any], part: PartWriter) -> dict[str, Any]:
-        files = [InputFile(_unquoted(path), *values) for path, *values in spec["files"]]
-        permutations = (
-            self.config.deduplicate.bands * self.config.deduplicate.rows if self.config.deduplicate.near else 0
-        )
+        files = [_unpacked(*values) for values in spec["files"]]
+        permutations = self.config.deduplicate.signature_width
+        guard = self.config.protect
+        protected = load_index(part.output, guard.model_dump_json()) if guard.files else None
         tally, text_bytes, records = AuditTally(), 0, 0
         with (
             part.sink(audit_path(part.index), AUDIT, batch_bytes=BATCH_BYTES) as audit,
@@ -213,16 +247,18 @@ class CleanUnit:
         ):
             for raw in self._batches(files):
                 records += raw.num_rows
-                batch = clean_batch(raw, self.config)
+                batch = clean_batch(raw, self.config, protected)
                 rows = audit_rows(batch, self.config.privacy)
                 audit.write(rows)
-                passed = batch.filter(pc.equal(batch["verdict"], "kept")).select(DOCUMENTS.names)
+                kept = batch.filter(pc.equal(batch["verdict"], "kept"))
+                passed = kept.select(DOCUMENTS.names)
                 if passed.num_rows:
                     documents.write(passed)
-                    signed.write(signature_rows(passed, self.config))
+                    quality = broken_rules(kept["scores"], self.config.rules)
+                    signed.write(signature_rows(passed, self.config, quality))
                 tally.add(rows)
                 text_bytes += pc.sum(pc.binary_length(passed["text"])).as_py() or 0
-        digests = {f.relative: _digest(f.path) for f in files if f.problem is None}
+        digests = {_digest_name(f): _digest(f) for f in files if f.problem is None}
         return {
             **tally.facts(),
             "records": records,

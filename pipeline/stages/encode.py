@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.dedup.decide import refs_of_part
+from pipeline.dedup.refs import refs_of_part
 from pipeline.io import filesystem
 from pipeline.stages.count import tokens_path
 from pipeline.stages.parts import MakeParts, PartWriter, ReadTasks
@@ -27,8 +27,10 @@ from pipeline.words.tokenizer import Encoded
 from schemas.arrow import example, note
 
 STAGE = "encode"
-VERSION = 1
+VERSION = 2
 RARE = f"stages/{STAGE}/rare.arrow"
+FAMILIES = f"stages/{STAGE}/families.arrow"
+"""One row per rare word, where families are asked for."""
 CHOSEN = f"stages/{STAGE}/chosen"
 PARTITION_WORDS = 1 << 14
 """Rare words in one partition of the candidates and in one notes file."""
@@ -47,29 +49,30 @@ def windows_path(shard: int) -> str:
 
 
 def plan_shards(batches: list[list[list[int]]], shard_tokens: int) -> list[list[list[int]]]:
-    """Cuts the parts' batches, in order, into shards of about `shard_tokens`.
+    """Cuts the parts' batches, in order, into shards of equal size, about `shard_tokens`.
 
     `batches`: per part its [rows, tokens] per batch. Returns per shard a list of [part, first batch, end batch].
     """
-    shards: list[list[list[int]]] = []
-    filled = shard_tokens
+    total = sum(tokens for sizes in batches for _, tokens in sizes)
+    wanted = max(1, (2 * total + shard_tokens) // (2 * shard_tokens))
+    shards: dict[int, list[list[int]]] = {}
+    before = 0
     for part, sizes in enumerate(batches):
         for number, (_, tokens) in enumerate(sizes):
-            if filled >= shard_tokens:
-                shards.append([])
-                filled = 0
-            ranges = shards[-1]
+            # A batch goes where its middle lies.
+            shard = min((2 * before + tokens) * wanted // max(2 * total, 1), wanted - 1)
+            ranges = shards.setdefault(shard, [])
             if ranges and ranges[-1][0] == part:
                 ranges[-1][2] = number + 1
             else:
                 ranges.append([part, number, number + 1])
-            filled += tokens
-    return shards
+            before += tokens
+    return list(shards.values())
 
 
-def _token_batches(output: str, split: str, ranges: list[list[int]]) -> Iterator[pa.RecordBatch]:
+def _token_batches(output: str, split: str, group: int, ranges: list[list[int]]) -> Iterator[pa.RecordBatch]:
     for part, first, end in ranges:
-        reader = filesystem.open_arrow(filesystem.join(output, tokens_path(split, part)))
+        reader = filesystem.open_arrow(filesystem.join(output, tokens_path(split, part, group)))
         for number in range(first, end):
             yield reader.get_batch(number)
 
@@ -91,13 +94,13 @@ class MakeShard:
         best = CANDIDATES.empty_table()
         tokens = 0
         with part.sink(spec["path"], schema, compressed=False) as sink:
-            for batch in _token_batches(self._output, spec["split"], spec["ranges"]):
+            for batch in _token_batches(self._output, spec["split"], spec["group"], spec["ranges"]):
                 encoded = Encoded.from_arrow(batch["tokens"])
                 spans = word_spans(encoded, self._tokenizer.piece_kinds)
                 rare = rare_spans(self._tokenizer, encoded, spans, self._rare)
                 if spec["split"] == "train":
                     refs = refs_of_part(spec["shard"], sink.rows + batch.num_rows)[sink.rows :]
-                    found = note_candidates(rare, batch["doc_id"], refs, self._contexts)
+                    found = note_candidates(rare, encoded, batch["doc_id"], refs, self._contexts)
                     best = best_candidates(pa.concat_tables([best, found]), self._contexts)
                 sink.write(pa.table([batch["doc_id"], batch["tokens"], rare.to_arrow()], schema=schema))
                 tokens += len(encoded.ids)
@@ -172,13 +175,17 @@ class MakeNotes:
     def __call__(self, spec: dict[str, Any], part: PartWriter) -> dict[str, Any]:
         first, end = spec["first"], spec["end"]
         rare = filesystem.open_arrow(filesystem.join(self.output, RARE)).read_all().slice(first, end - first)
+        family = None
+        if spec["families"]:
+            table = filesystem.open_arrow(filesystem.join(self.output, FAMILIES)).read_all()
+            family = table["family"].slice(first, end - first)
         windows = [windows_schema(self.vocabulary_size).empty_table()]
         for shard in range(spec["shards"]):
             table = filesystem.open_arrow(filesystem.join(self.output, windows_path(shard))).read_all()
             word = table["word"].to_numpy()
             windows.append(table.filter(pa.array((word >= first) & (word < end))))
         with part.sink(spec["path"], note(self.vocabulary_size)) as sink:
-            sink.write(notes_table(rare, pa.concat_tables(windows), self.vocabulary_size))
+            sink.write(notes_table(rare, pa.concat_tables(windows), self.vocabulary_size, family))
         return {}
 
 

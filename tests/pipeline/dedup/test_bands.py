@@ -3,8 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import DeduplicateConfig
-from pipeline.dedup.bands import band_keys, collision_probability, s_curve
+from pipeline.dedup.bands import band_keys
 
 
 @settings(max_examples=50, deadline=None)
@@ -33,27 +32,3 @@ def test_row_order_matters() -> None:
 def test_too_narrow_signatures() -> None:
     with pytest.raises(ValueError, match="need 120 permutations; the signatures have 112"):
         band_keys(np.zeros((1, 112), np.uint32), 20, 6)
-
-
-def test_collision_probability_against_simulation() -> None:
-    generator = np.random.default_rng(3)
-    agree = generator.random((20_000, 20, 6)) < 0.6
-    assert abs(float(np.any(agree.all(axis=2), axis=1).mean()) - collision_probability(0.6, 20, 6)) < 0.01
-
-
-def test_known_values() -> None:
-    # reference table: 14 x 8 and 20 x 13, as used by FineWeb and NeMo
-    assert round(collision_probability(0.8, 14, 8), 3) == 0.924
-    assert round(collision_probability(0.7, 20, 13), 3) == 0.177
-    config = DeduplicateConfig()
-    assert round(collision_probability(config.threshold, config.bands, config.rows), 3) == 0.998
-
-
-def test_s_curve() -> None:
-    curve = s_curve(20, 6)
-    assert len(curve) == 21
-    assert curve[0] == (0.0, 0.0)
-    assert curve[-1] == (1.0, 1.0)
-    assert [jaccard for jaccard, _ in curve] == sorted(jaccard for jaccard, _ in curve)
-    assert [probability for _, probability in curve] == sorted(probability for _, probability in curve)
-    assert curve[16] == (0.8, collision_probability(0.8, 20, 6))

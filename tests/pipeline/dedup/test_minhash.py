@@ -73,3 +73,21 @@ def test_long_documents_do_not_look_alike() -> None:
     sets = [generator.integers(0, 1 << 64, 100_000, np.uint64) for _ in range(2)]
     found = signatures(make_shingles(sets), 256)
     assert (found[0] == found[1]).mean() < 0.01
+
+
+def test_estimates_are_unbiased_over_ten_thousand_pairs() -> None:
+    """Share of equal values against the true Jaccard; 112 values have a standard error of at most 0.047 a pair."""
+    generator = np.random.default_rng(4)
+    sets, true = [], []
+    for _ in range(10_000):
+        common, own = generator.integers(1, 60), generator.integers(0, 30, 2)
+        values = generator.integers(0, 1 << 63, common + own.sum()).astype(np.uint64)
+        sets += [np.sort(values[: common + own[0]]), np.sort(np.r_[values[:common], values[common + own[0] :]])]
+        true.append(common / len(values))
+    found = signatures(make_shingles(sets), 112)
+    error = (found[::2] == found[1::2]).mean(axis=1) - np.array(true)
+    assert abs(error.mean()) < 0.0015  # 10,000 pairs: standard error 0.0004
+    assert error.std() < 0.047
+    for low in (0.2, 0.4, 0.6, 0.8):
+        some = (np.array(true) >= low) & (np.array(true) < low + 0.2)
+        assert abs(error[some].mean()) < 0.004

@@ -15,7 +15,7 @@ from pipeline.dedup.exact import digest_words, exact_copies
 from pipeline.dedup.jaccard import jaccard_of_pairs
 from pipeline.dedup.minhash import signatures
 from pipeline.dedup.normalize import digest, digests
-from pipeline.dedup.order import ranks
+from pipeline.dedup.order import order_keys, ranks
 from pipeline.dedup.resolve import resolve
 from pipeline.dedup.shingles import shingle_sets
 
@@ -76,16 +76,18 @@ def deduplicate(texts: list[str]) -> dict[str, tuple[str, float]]:
     n = len(texts)
     doc_id = pa.array([hashlib.blake2b(text.encode(), digest_size=16).hexdigest() for text in texts])
     ref = np.arange(n, dtype=np.uint64)
-    rank = ranks(np.zeros(n, np.uint16), doc_id, ref)
-    halves = digest_words(digests(array))
-    survivor = exact_copies(halves, rank)
+    none = np.zeros(n, np.uint16)
+    order = order_keys(none, none, doc_id)
+    rank = ranks(order, ref)
+    survivor = exact_copies(digest_words(digests(array)), rank)
     dropped = {texts[i]: (texts[survivor[i]], 1.0) for i in range(n) if survivor[i] != i}
 
     shingles = shingle_sets(array, CONFIG)
-    enough = np.flatnonzero(shingles.counts >= CONFIG.min_shingles)
-    keys = band_keys(signatures(shingles, CONFIG.bands * CONFIG.rows), CONFIG.bands, CONFIG.rows)[enough].ravel()
-    row = np.repeat(enough, CONFIG.bands)
-    left, right, _ = candidate_pairs(keys, rank[row], ref[row], (halves[0][row], halves[1][row]), CONFIG.bucket_cap)
+    enough = np.flatnonzero((shingles.counts >= CONFIG.min_shingles) & (survivor == np.arange(n)))
+    bands, rows = CONFIG.banding
+    keys = band_keys(signatures(shingles, CONFIG.signature_width), bands, rows)[enough].ravel()
+    row = np.repeat(enough, bands)
+    left, right, _, _ = candidate_pairs(keys, order[row], ref[row], CONFIG.bucket_cap)
     left, right = left.astype(np.int64), right.astype(np.int64)
     twin, value = resolve(n, rank[left], rank[right], jaccard_of_pairs(shingles, left, right), CONFIG.threshold)
     at = np.argsort(rank)
