@@ -1,5 +1,10 @@
-"""Exact counts of tokens and words, per batch, and their sums."""
+"""Exact counts of tokens and words, per batch, and their sums.
 
+What is counted as one word: a span of pipeline.words.spans under the form that normalise_word gives it (NFKC, case
+folded, one apostrophe, one hyphen).
+"""
+
+import math
 import unicodedata
 from collections.abc import Iterable
 from typing import Any, Final
@@ -11,8 +16,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.words.spans import Spans
+from pipeline.words.split import doc_id_hash
 from pipeline.words.tokenizer import APOSTROPHES, HYPHENS, Encoded, Tokenizer
 from schemas.arrow import TOKEN_FREQUENCY, WORD_FREQUENCY
+
+STEPS: Final = 48
+"""Half-octaves of documents by hash: step i holds the share 2^(-i/2) of them, the last one about 1 in 10 million."""
+_BOUNDS: Final = np.array([math.isqrt(1 << (128 - i)) - 1 for i in range(STEPS - 1, -1, -1)], dtype=np.uint64)
+
+WORD_COUNTS: Final = pa.schema(
+    [
+        *(pa.field(field.name, field.type, nullable=False) for field in WORD_FREQUENCY),
+        pa.field("step", pa.uint8(), nullable=False),  # the last (smallest) step that holds a document with the word
+    ]
+)
+"""Counts on their way to WORD_FREQUENCY."""
+
+_LONG: Final = np.uint64(0xF << 60)
+"""Marks keys of id sequences that are hashes."""
 
 _UNIFIED: Final = str.maketrans(
     {**dict.fromkeys(APOSTROPHES, "'"), **dict.fromkeys(HYPHENS, "-"), "\u00ad": None, "\ufeff": None}
@@ -59,39 +80,75 @@ def distinct_words(tokenizer: Tokenizer, encoded: Encoded, spans: Spans) -> tupl
 
     Only distinct id sequences are spelt out.
     """
+    words, group = spelt_words(tokenizer, encoded, spans)
+    index = {word: i for i, word in enumerate(dict.fromkeys(words))}
+    word_of_group = np.fromiter((index[word] for word in words), dtype=np.int64, count=len(words))
+    return list(index), word_of_group[group]
+
+
+def spelt_words(tokenizer: Tokenizer, encoded: Encoded, spans: Spans) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """Normalised words of a batch, one for each distinct id sequence (so a word may come twice), and the index into
+    them of every span [words].
+    """
     group, first = _group(encoded.ids, spans.start, spans.end)
     surface, offsets = tokenizer.surfaces
     spelt, plain = _spell(encoded.ids, spans.start[first], spans.end[first], surface, offsets)
     words = spelt.tobytes().decode("utf-8", "replace").split("\n")[: len(first)]
-    index: dict[str, int] = {}
-    word_of_group = np.empty(len(first), dtype=np.int64)
-    for i, (word, done) in enumerate(zip(words, plain.tolist(), strict=True)):
-        word_of_group[i] = index.setdefault(word if done else normalise_word(word), len(index))
-    return list(index), word_of_group[group]
+    for i in np.flatnonzero(~plain).tolist():
+        words[i] = normalise_word(words[i])
+    return words, group
 
 
-def count_words(tokenizer: Tokenizer, encoded: Encoded, spans: Spans) -> pa.Table:
-    """Exact (word, count, documents) of a batch, sorted by word; a document counts once for each normalised word."""
+def document_steps(doc_ids: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.uint8]:
+    """The last step [n] that holds each document, by its hash alone: step i is the first 2^(-i/2) of all documents in
+    hash order. What Heaps' curve is read from, see pipeline.words.curves.
+    """
+    above = np.searchsorted(_BOUNDS, doc_id_hash(doc_ids, "heaps"))
+    return (STEPS - 1 - np.minimum(above, STEPS - 1)).astype(np.uint8)
+
+
+def count_words(
+    tokenizer: Tokenizer, encoded: Encoded, spans: Spans, steps: npt.NDArray[np.uint8] | None = None
+) -> pa.Table:
+    """WORD_COUNTS of a batch, sorted by word; a document counts once for each normalised word.
+
+    `steps` [n] as document_steps gives them; without them every step is 0.
+    """
     words, word = distinct_words(tokenizer, encoded, spans)
-    n = len(words)
-    count, documents = np.zeros(n, dtype=np.uint64), np.zeros(n, dtype=np.uint64)
-    offsets = np.searchsorted(spans.document, np.arange(len(encoded) + 1)).astype(np.int64)
-    _count(word, offsets, np.full(n, -1, dtype=np.int64), count, documents)
-    table = pa.table([pa.array(words, pa.string()), pa.array(count), pa.array(documents)], schema=WORD_FREQUENCY)
+    return tabulate(pa.array(words, pa.string()), word, spans.document, len(encoded), steps)
+
+
+def tabulate(
+    keys: pa.Array,
+    key: npt.NDArray[np.int64],
+    document: npt.NDArray[np.int64],
+    size: int,
+    steps: npt.NDArray[np.uint8] | None = None,
+) -> pa.Table:
+    """WORD_COUNTS, sorted, of occurrences [n] of keys[key] in ascending `document` of `size`; "" is left out."""
+    n = len(keys)
+    count, documents, last = np.zeros(n, np.uint64), np.zeros(n, np.uint64), np.zeros(n, np.uint8)
+    offsets = np.searchsorted(document, np.arange(size + 1)).astype(np.int64)
+    _count(key, offsets, np.full(n, -1, dtype=np.int64), count, documents)
+    if steps is not None:
+        _latest(key, offsets, steps, last)
+    table = pa.table([keys, count, documents, last], schema=WORD_COUNTS)
     return table.filter(pc.not_equal(table["word"], "")).sort_by("word")
 
 
 def merge_words(tables: Iterable[pa.Table]) -> pa.Table:
-    """Sums of (word, count, documents) by word, sorted by word; associative and commutative."""
-    whole = pa.concat_tables([WORD_FREQUENCY.empty_table(), *(table.cast(WORD_FREQUENCY) for table in tables)])
-    sums = whole.group_by("word", use_threads=False).aggregate([("count", "sum"), ("documents", "sum")])
-    columns = [sums["word"], sums["count_sum"], sums["documents_sum"]]
-    return pa.table(columns, names=WORD_FREQUENCY.names).sort_by("word").cast(WORD_FREQUENCY)
+    """WORD_COUNTS summed by word (of steps the last), sorted by word; associative and commutative."""
+    whole = pa.concat_tables([WORD_COUNTS.empty_table(), *(table.cast(WORD_COUNTS) for table in tables)])
+    how = [("count", "sum"), ("documents", "sum"), ("step", "max")]
+    sums = whole.group_by("word", use_threads=False).aggregate(how)
+    columns = [sums["word"], sums["count_sum"], sums["documents_sum"], sums["step_max"]]
+    return pa.table(columns, names=WORD_COUNTS.names).sort_by("word").cast(WORD_COUNTS)
 
 
 def word_table(merged: pa.Table) -> pa.Table:
     """WORD_FREQUENCY in its order: falling count, then word."""
-    return merged.sort_by([("count", "descending"), ("word", "ascending")]).cast(WORD_FREQUENCY)
+    order = merged.select(WORD_FREQUENCY.names).sort_by([("count", "descending"), ("word", "ascending")])
+    return order.cast(WORD_FREQUENCY)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -107,53 +164,83 @@ def _count(values, offsets, seen, count, documents):  # type: ignore[no-untyped-
 
 
 @numba.njit(nogil=True, cache=True)
+def _latest(values, offsets, steps, last):  # type: ignore[no-untyped-def]
+    """The largest step of a document with it, by value."""
+    for document in range(len(offsets) - 1):
+        step = steps[document]
+        for i in range(offsets[document], offsets[document + 1]):
+            if last[values[i]] < step:
+                last[values[i]] = step
+
+
+@numba.njit(nogil=True, cache=True)
+def _key(ids, start, end):  # type: ignore[no-untyped-def]
+    """64 bits of an id sequence, never 0: up to three ids of 20 bits and how many, exactly; or a hash, with _LONG."""
+    length = end - start
+    if length <= 3:
+        key = np.uint64(length)
+        small = True
+        for i in range(start, end):
+            small = small and np.uint64(ids[i]) >> np.uint64(20) == 0
+            key = key << np.uint64(20) | np.uint64(ids[i])
+        if small:
+            return key << np.uint64(20 * (3 - length))
+    value = np.uint64(length)
+    for i in range(start, end):
+        value = (value ^ np.uint64(ids[i])) * np.uint64(0x9E3779B97F4A7C15)
+        value ^= value >> np.uint64(32)
+    return value | _LONG
+
+
+@numba.njit(nogil=True, cache=True)
 def _group(ids: npt.NDArray[Any], start, end):  # type: ignore[no-untyped-def]
     """Group of each span (equal id sequences, by first appearance) and the first span of each group.
 
-    Open addressing, at most half full; the hash only finds the slot, the ids decide: the groups are exact.
+    Open addressing, at most half full; a slot holds the key itself, so that most look-ups touch one cache line. Where
+    the key is a hash, the ids decide: the groups are exact.
     """
     n = len(start)
     group = np.empty(n, dtype=np.int64)
     first = np.empty(n, dtype=np.int64)
-    hashes = np.empty(n, dtype=np.uint64)
     groups = 0
-    mask = np.uint64((1 << 12) - 1)
-    slots = np.full(1 << 12, -1, dtype=np.int64)
+    bits = 12
+    slots = np.zeros((1 << bits, 2), dtype=np.uint64)  # key, group
     for i in range(n):
-        length = end[i] - start[i]
-        value = np.uint64(length)
-        for j in range(start[i], end[i]):
-            value = (value ^ np.uint64(ids[j])) * np.uint64(0x9E3779B97F4A7C15)
-            value ^= value >> np.uint64(32)
-        slot = value & mask
+        key = _key(ids, start[i], end[i])
+        slot = np.int64(key * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(64 - bits))
         while True:
-            known = slots[slot]
-            if known < 0:
-                slots[slot] = groups
+            if slots[slot, 0] == 0:
+                slots[slot, 0] = key
+                slots[slot, 1] = groups
                 first[groups] = i
-                hashes[groups] = value
                 group[i] = groups
                 groups += 1
                 break
-            if hashes[known] == value and end[first[known]] - start[first[known]] == length:
-                other = start[first[known]]
+            if slots[slot, 0] == key:
+                known = np.int64(slots[slot, 1])
                 same = True
-                for j in range(length):
-                    if ids[start[i] + j] != ids[other + j]:
-                        same = False
-                        break
+                if key & _LONG == _LONG:
+                    other, length = start[first[known]], end[i] - start[i]
+                    same = end[first[known]] - other == length
+                    for j in range(length if same else 0):
+                        if ids[start[i] + j] != ids[other + j]:
+                            same = False
+                            break
                 if same:
                     group[i] = known
                     break
-            slot = (slot + np.uint64(1)) & mask
+            slot = (slot + 1) & (len(slots) - 1)
         if 2 * groups > len(slots):
-            mask = np.uint64(4 * len(slots) - 1)
-            slots = np.full(4 * len(slots), -1, dtype=np.int64)
-            for known in range(groups):
-                slot = hashes[known] & mask
-                while slots[slot] >= 0:
-                    slot = (slot + np.uint64(1)) & mask
-                slots[slot] = known
+            bits += 2
+            old = slots
+            slots = np.zeros((1 << bits, 2), dtype=np.uint64)
+            for j in range(len(old)):
+                if old[j, 0] != 0:
+                    slot = np.int64(old[j, 0] * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(64 - bits))
+                    while slots[slot, 0] != 0:
+                        slot = (slot + 1) & (len(slots) - 1)
+                    slots[slot, 0] = old[j, 0]
+                    slots[slot, 1] = old[j, 1]
     return group, first[:groups].copy()
 
 

@@ -1,5 +1,6 @@
 """Rare words: which they are, and where they stand (Taking Notes on the Fly, Wu et al., ICLR 2021, section 3)."""
 
+import itertools
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +9,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.config import WordsConfig
-from pipeline.words.frequency import distinct_words
+from pipeline.words.frequency import spelt_words
+from pipeline.words.rubbish import Spelling, is_markup, is_numeral
 from pipeline.words.spans import Spans
 from pipeline.words.tokenizer import INVISIBLE_JOINERS, OWN, Encoded, Tokenizer, character_kind
 from schemas.arrow import RARE_SPAN
@@ -25,6 +26,9 @@ LEAST_LOW: Final = 3
 LONGEST: Final = 50
 """Code points of a rare word."""
 
+EXCLUDED: Final = ("not letters", "numeral", "markup", "spelling")
+"""Why words get no note, in the order of the tests."""
+
 _INSIDE = frozenset("'-·‧" + INVISIBLE_JOINERS)
 
 RARE_WORDS: Final = pa.schema(
@@ -37,14 +41,23 @@ RARE_WORDS: Final = pa.schema(
 )
 
 
-def rare_range(config: WordsConfig, total_words: int) -> tuple[int, int]:
-    """(low, high), both inclusive: as configured, or TNF's range in proportion to the corpus.
+def rare_range(config: WordsConfig, total_words: int, counts: npt.NDArray[np.uint64] | None = None) -> tuple[int, int]:
+    """(low, high), both inclusive: as configured, or by the rule that the config names.
 
-    The scaled low is never under LEAST_LOW, and high is never under TNF's five times low; so corpora of less than
-    100 million words have 3..15.
+    "band" is TNF's range in proportion to the corpus. The scaled low is never under LEAST_LOW, and high is never under
+    TNF's five times low; so corpora of less than 100 million words have 3..15.
+    "mass" (Dict-BERT, Yu et al. 2022) takes the words that make up the last `rare_mass` of all running words; words of
+    equal count go together, and high is the largest count with which they stay within it. `counts` [words] are then
+    needed; occurrences that they leave out count as rarer than all of them.
     """
     if config.rare_high:
         return config.rare_low, config.rare_high
+    if config.rare_rule == "mass":
+        ascending = np.sort(np.asarray(counts, dtype=np.uint64))
+        mass = np.cumsum(ascending) + np.uint64(total_words - int(ascending.sum()))
+        last = np.append(ascending[1:] != ascending[:-1], np.ones(min(len(ascending), 1), np.bool_))
+        within = ascending[last & (mass <= config.rare_mass * total_words)]
+        return max(LEAST_LOW, config.rare_low), int(within[-1]) if len(within) else 0
     low = max(LEAST_LOW, round(TNF_LOW * total_words / TNF_WORDS))
     high = max(low * (TNF_HIGH // TNF_LOW), round(TNF_HIGH * total_words / TNF_WORDS))
     return low, high
@@ -65,18 +78,44 @@ def is_note_word(word: str) -> bool:
     return letters > 1 or (letters == 1 and any(character_kind(character) == OWN for character in word))
 
 
-def select_rare(words: pa.Table, low: int, high: int) -> pa.Table:
-    """RARE_WORDS: the words of a merged (word, count, documents) table with low <= count <= high that may be a note's
-    key, sorted bytewise; word_id is the row.
+@dataclass(frozen=True)
+class Selection:
+    """The rare words of a corpus, and what was left out."""
+
+    table: pa.Table
+    """RARE_WORDS, sorted bytewise; word_id is the row."""
+    excluded: dict[str, int]
+    """Reason -> words of the range that get no note: "not letters", "numeral", "markup", "spelling"."""
+    spelling_limits: dict[str, float]
+    """Script -> bits a letter above which a word counts as misread print."""
+
+
+def select_rare(words: pa.Table, low: int, high: int, rubbish: float = 0.0) -> Selection:
+    """The words of a merged (word, count, documents) table with low <= count <= high that may be a note's key.
+
+    `rubbish`: the share of the words above high that the limit on spelling would take for misread print; 0 sets none.
     """
-    counts = words["count"]
-    inside = pc.and_(
-        pc.greater_equal(counts, pa.scalar(low, pa.uint64())), pc.less_equal(counts, pa.scalar(high, pa.uint64()))
-    )
-    found = words.select(["word", "count", "documents"]).filter(inside)
-    keep = [is_note_word(word) for word in found["word"].to_pylist()]
-    found = found.filter(pa.array(keep, pa.bool_())).sort_by("word")
-    return found.add_column(0, "word_id", pa.array(np.arange(len(found), dtype=np.uint32))).cast(RARE_WORDS)
+    counts = words["count"].to_numpy()
+    rows = np.flatnonzero((counts >= low) & (counts <= high))
+    found = words.select(["word", "count", "documents"]).take(pa.array(rows))
+    above = words["word"].filter(pa.array(counts > high)).to_pylist() if rubbish else []
+    spelling = Spelling((word for word in above if is_note_word(word)), rubbish)
+    reasons = [_reason(word, spelling) for word in found["word"].to_pylist()]
+    excluded = {name: reasons.count(name) for name in EXCLUDED}
+    found = found.filter(pa.array([not reason for reason in reasons], pa.bool_())).sort_by("word")
+    table = found.add_column(0, "word_id", pa.array(np.arange(len(found), dtype=np.uint32))).cast(RARE_WORDS)
+    return Selection(table, excluded, {script: round(limit, 3) for script, limit in spelling.limits.items()})
+
+
+def _reason(word: str, spelling: Spelling) -> str:
+    """Why a word gets no note, one of EXCLUDED; "" where it gets one."""
+    if not is_note_word(word):
+        return "not letters"
+    if is_numeral(word):
+        return "numeral"
+    if is_markup(word):
+        return "markup"
+    return "spelling" if spelling.is_rubbish(word) else ""
 
 
 class RareWords:
@@ -91,7 +130,8 @@ class RareWords:
 
     def ids(self, words: Sequence[str]) -> npt.NDArray[np.int64]:
         """word_id of each normalised word [n]; -1 where it is not rare."""
-        return np.fromiter((self._ids.get(word, -1) for word in words), dtype=np.int64, count=len(words))
+        found = map(self._ids.get, words, itertools.repeat(-1))
+        return np.fromiter(found, dtype=np.int64, count=len(words))
 
 
 @dataclass(frozen=True)
@@ -129,8 +169,8 @@ class RareSpans:
 
 def rare_spans(tokenizer: Tokenizer, encoded: Encoded, spans: Spans, rare: RareWords) -> RareSpans:
     """The spans whose normalised word is rare, with positions counted from the start of their document."""
-    words, word = distinct_words(tokenizer, encoded, spans)
-    found = rare.ids(words)[word] if words else np.empty(0, dtype=np.int64)
+    words, group = spelt_words(tokenizer, encoded, spans)
+    found = rare.ids(words)[group] if words else np.empty(0, dtype=np.int64)
     hits = np.flatnonzero(found >= 0)
     document = spans.document[hits]
     base = encoded.offsets[document]

@@ -1,12 +1,19 @@
-"""Shares of documents chosen by hash: held-out split, vocabulary sample. Order, files and workers play no part."""
+"""Shares of documents chosen by hash: held-out splits, vocabulary sample. Order, files and workers play no part.
+
+Near-duplicates never stand on both sides of a split: of every group of copies deduplication keeps one document, and
+documents that it keeps are pairwise below its threshold, wherever the hash puts them.
+"""
 
 import hashlib
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.doc_id import doc_id_words
+
+SPLITS: Final = ("train", "valid", "test")
 
 
 def mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -34,3 +41,12 @@ def share_mask(doc_ids: pa.Array | pa.ChunkedArray, share: float, salt: str = ""
     if share >= 1.0:
         return np.ones(len(hashes), dtype=np.bool_)
     return hashes < np.uint64(int(share * 2**64))
+
+
+def split_of(doc_ids: pa.Array | pa.ChunkedArray, valid_share: float, test_share: float = 0.0) -> npt.NDArray[np.int64]:
+    """Index into SPLITS [n]. What is valid does not depend on `test_share`."""
+    if not 0.0 <= valid_share + test_share < 1.0:
+        raise ValueError(f"valid and test take {valid_share + test_share} of the documents; it must be below 1")
+    held_out = share_mask(doc_ids, valid_share + test_share, "valid")
+    valid = share_mask(doc_ids, valid_share, "valid")
+    return np.where(valid, 1, np.where(held_out, 2, 0)).astype(np.int64)

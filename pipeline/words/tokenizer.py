@@ -171,6 +171,11 @@ class Tokenizer:
         return np.array([self._kind(token_id) for token_id in range(self.size)], dtype=np.uint8)
 
     @functools.cached_property
+    def byte_pieces(self) -> npt.NDArray[np.bool_]:
+        """True [size] for the pieces that spell one byte."""
+        return np.array([self._model.is_byte(token_id) for token_id in range(self.size)], dtype=np.bool_)
+
+    @functools.cached_property
     def surfaces(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         """UTF-8 bytes of all pieces and offsets [size + 1] by id: no boundary mark in front, special pieces empty, a
         byte piece its one byte. The surfaces of a word's tokens, joined, spell the word.

@@ -10,6 +10,7 @@ from pathlib import Path
 import sentencepiece
 
 from pipeline.config import VocabularyConfig
+from pipeline.words.model_file import parse_model, with_reserved
 from schemas.vocabulary import CLS, FIRST_ORDINARY, PAD, SEP, SPECIAL_PIECES, UNKNOWN
 
 LINE_CHARACTERS = 4096
@@ -25,7 +26,7 @@ class VocabularyError(ValueError):
 @dataclass(frozen=True)
 class TrainedVocabulary:
     size: int
-    """Pieces of the model, special and byte pieces included."""
+    """Pieces of the model, special, byte and reserved pieces included."""
     wanted: int
     """`vocabulary.size` of the config."""
     note: str | None
@@ -49,8 +50,9 @@ def lines(texts: Iterable[str]) -> Iterator[str]:
 def train_vocabulary(texts: Iterable[str], target: Path, config: VocabularyConfig) -> TrainedVocabulary:
     """Learns a SentencePiece model from `texts`, in their order, and writes it to `target`.
 
-    The special pieces of schemas.vocabulary have their fixed ids, then come 256 byte pieces; digits stand alone. The
-    same texts and config give the same bytes: nothing is shuffled or sampled here, and the model stores no path.
+    The special pieces of schemas.vocabulary have their fixed ids, then come 256 byte pieces, and `config.reserved`
+    control pieces stand at the end; digits stand alone. The same texts and config give the same bytes: nothing is
+    shuffled or sampled here, and the model stores no path.
     Raises VocabularyError where there is too little text, or more characters than `config.size` has room for.
     """
     model = io.BytesIO()
@@ -60,7 +62,7 @@ def train_vocabulary(texts: Iterable[str], target: Path, config: VocabularyConfi
             sentence_iterator=_guarded(lines(texts), failures),
             model_writer=model,
             model_type=config.model,
-            vocab_size=config.size,
+            vocab_size=config.size - config.reserved,
             hard_vocab_limit=False,
             normalization_rule_name=config.normalizer,
             character_coverage=config.character_coverage,
@@ -88,7 +90,7 @@ def train_vocabulary(texts: Iterable[str], target: Path, config: VocabularyConfi
         raise _explained(error, config) from error
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")
-    partial.write_bytes(model.getvalue())
+    partial.write_bytes(with_reserved(model.getvalue(), config.reserved))
     os.replace(partial, target)
     size = check_vocabulary(target)
     note = None
@@ -117,9 +119,10 @@ def _explained(error: RuntimeError, config: VocabularyConfig) -> VocabularyError
             "raise vocabulary.sample_bytes, loosen the rules, or give a ready model with --vocabulary"
         )
     if found := _REQUIRED.search(text):
+        least, coverage = int(found[1]) + config.reserved, config.character_coverage
         return VocabularyError(
             f"vocabulary.size = {config.size} has no room for the characters of the text; "
-            f"set it above {found[1]}, or lower vocabulary.character_coverage (now {config.character_coverage})"
+            f"set it above {least}, or lower vocabulary.character_coverage (now {coverage})"
         )
     return VocabularyError(f"SentencePiece could not learn a vocabulary of {config.size} pieces: {text}")
 
@@ -139,8 +142,15 @@ def load_model(path: str | Path) -> sentencepiece.SentencePieceProcessor:
 
 
 def check_vocabulary(path: str | Path) -> int:
-    """Number of pieces. Raises VocabularyError naming the special pieces that are missing, misplaced or plain text."""
+    """Number of pieces. Raises VocabularyError naming the special pieces that are missing, misplaced or plain text, or
+    where words do not begin with the boundary mark.
+    """
     model = load_model(path)
+    if parse_model(model.serialized_model_proto()).trainer_spec.treat_whitespace_as_suffix:
+        raise VocabularyError(
+            f"{path}: its pieces end with a space in place of beginning with one (treat_whitespace_as_suffix); "
+            "words would not be found. Train the model without it, or leave --vocabulary out to learn one"
+        )
     problems = []
     for wanted, piece in enumerate(SPECIAL_PIECES):
         at = model.piece_to_id(piece)

@@ -1,13 +1,24 @@
+import hashlib
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.words.frequency import count_words
-from pipeline.words.notes import CANDIDATES, best_candidates, cut_windows, note_candidates, notes_table, windows_schema
+from pipeline.words.notes import (
+    CANDIDATES,
+    PASSAGE,
+    best_candidates,
+    cut_windows,
+    note_candidates,
+    notes_table,
+    windows_schema,
+)
 from pipeline.words.rare import RareSpans, RareWords, rare_spans, select_rare
 from pipeline.words.spans import word_spans
 from pipeline.words.split import doc_id_hash
@@ -25,8 +36,20 @@ def mix(value: int) -> int:
 
 
 @pytest.fixture(scope="module")
+def corpus(corpus, tokenizer):
+    """More than 1,000 documents, some of them changed copies of others."""
+    whole = "".join(corpus.texts)
+    texts = [whole[start : start + 1400] for start in range(0, len(whole), 1400)]
+    texts += [f"Number {i} of another edition. " + text for i, text in enumerate(texts[::9])]
+    encoded = tokenizer.encode(texts)
+    doc_ids = pa.array([hashlib.blake2b(text.encode(), digest_size=16).hexdigest() for text in texts])
+    spans = word_spans(encoded, tokenizer.piece_kinds)
+    return replace(corpus, names=[], texts=texts, doc_ids=doc_ids, encoded=encoded, spans=spans)
+
+
+@pytest.fixture(scope="module")
 def rare(corpus, tokenizer) -> pa.Table:
-    return select_rare(count_words(tokenizer, corpus.encoded, corpus.spans), 3, 15)
+    return select_rare(count_words(tokenizer, corpus.encoded, corpus.spans), 3, 15).table
 
 
 @pytest.fixture(scope="module")
@@ -34,28 +57,42 @@ def spans(corpus, tokenizer, rare) -> RareSpans:
     return rare_spans(tokenizer, corpus.encoded, corpus.spans, RareWords(rare))
 
 
+def passage_of(tokens, row):
+    """The three tokens on either side, None beyond the document."""
+    padded = [None] * PASSAGE + tokens + [None] * PASSAGE
+    start, end = row["start"] + PASSAGE, row["end"] + PASSAGE
+    return tuple(padded[start - PASSAGE : start] + padded[end : end + PASSAGE])
+
+
 def brute_force(rare, spans, corpus, k, half_window):
-    """All occurrences of each word in Python lists, sorted, the first k cut out."""
+    """All occurrences of each word in Python lists, sorted; the first of each passage; the first k cut out."""
     seeds = doc_id_hash(corpus.doc_ids, "notes").tolist()
-    found = defaultdict(dict)  # word -> (turn, hash) -> context
+    found = defaultdict(list)  # word -> (turn, hash, passage, context)
     for document, rows in enumerate(spans.to_arrow().to_pylist()):
         tokens = corpus.encoded.document(document).tolist()
         by_word = defaultdict(list)
         for row in rows:
             by_word[row["word"]].append((mix(seeds[document] ^ mix(row["word"] << 32 | row["start"])), row))
         for word, places in by_word.items():
-            for turn, (value, row) in enumerate(sorted(places, key=lambda place: place[0])):
+            passages = {}
+            for value, row in sorted(places, key=lambda place: place[0]):
+                passages.setdefault(passage_of(tokens, row), (value, row))
+            for turn, (passage, (value, row)) in enumerate(passages.items()):
                 first = max(0, row["start"] - half_window)
-                found[word][turn, value] = {
+                context = {
                     "doc_id": corpus.doc_ids[document].as_py(),
                     "tokens": tokens[first : row["end"] + half_window],
                     "start": row["start"] - first,
                     "end": row["end"] - first,
                 }
-    return [
-        {**row, "contexts": [found[row["word_id"]][key] for key in sorted(found[row["word_id"]])[:k]]}
-        for row in rare.to_pylist()
-    ]
+                found[word].append((turn, value, passage, context))
+    notes = []
+    for row in rare.to_pylist():
+        best = {}
+        for _, _, passage, context in sorted(found[row["word_id"]], key=lambda place: place[:2]):
+            best.setdefault(passage, context)
+        notes.append({**row, "contexts": list(best.values())[:k], "family": None})
+    return notes
 
 
 def notes_by_batches(corpus, tokenizer, rare, batches, k=K, half_window=HALF) -> pa.Table:
@@ -67,7 +104,7 @@ def notes_by_batches(corpus, tokenizer, rare, batches, k=K, half_window=HALF) ->
         doc_ids = corpus.doc_ids.take(pa.array(batch, pa.int64()))
         found = rare_spans(tokenizer, encoded, word_spans(encoded, tokenizer.piece_kinds), RareWords(rare))
         ref = np.asarray(batch, dtype=np.uint64) * np.uint64(1 << 32)
-        best = best_candidates(pa.concat_tables([best, note_candidates(found, doc_ids, ref, k)]), k)
+        best = best_candidates(pa.concat_tables([best, note_candidates(found, encoded, doc_ids, ref, k)]), k)
         parts.append((encoded, doc_ids, ref))
     windows = [cut_windows(best, encoded, doc_ids, ref, half_window) for encoded, doc_ids, ref in parts]
     return notes_table(rare, pa.concat_tables(windows), tokenizer.size)
@@ -79,10 +116,29 @@ def notes(corpus, tokenizer, rare) -> pa.Table:
 
 
 def test_notes_equal_brute_force(corpus, tokenizer, rare, spans, notes):
+    assert len(corpus.texts) > 1000
     assert notes.to_pylist() == brute_force(rare, spans, corpus, K, HALF)
     wide = notes_by_batches(corpus, tokenizer, rare, [range(len(corpus.texts))], k=20, half_window=60)
     assert wide.to_pylist() == brute_force(rare, spans, corpus, 20, 60)
-    assert sum(len(row) for row in wide["contexts"].to_pylist()) == sum(rare["count"].to_pylist())
+    windows = [len(row) for row in wide["contexts"].to_pylist()]
+    assert all(found <= count for found, count in zip(windows, rare["count"].to_pylist(), strict=True))
+    assert sum(windows) > 0.8 * sum(rare["count"].to_pylist())
+
+
+def test_a_passage_in_several_documents_is_one_window(tokenizer):
+    line = "and there the wandering albatross came down upon the deck of the ship"
+    texts = [f"{opening} {line} {end}" for opening, end in (("One.", "1"), ("Two here.", "two"), ("Three", "three 3"))]
+    texts.append("Nobody had ever told them of an albatross before that day.")
+    encoded = tokenizer.encode(texts)
+    table = count_words(tokenizer, encoded, word_spans(encoded, tokenizer.piece_kinds))
+    rare = select_rare(table.filter(pc.equal(table["word"], "albatross")), 1, 9).table
+    found = rare_spans(tokenizer, encoded, word_spans(encoded, tokenizer.piece_kinds), RareWords(rare))
+    doc_ids = pa.array([hashlib.blake2b(text.encode(), digest_size=16).hexdigest() for text in texts])
+    ref = np.arange(len(texts), dtype=np.uint64)
+    best = note_candidates(found, encoded, doc_ids, ref, K)
+    assert rare["count"].to_pylist() == [4]
+    assert len(best) == 2
+    assert 3 in best["ref"].to_pylist()
 
 
 def test_notes_have_the_contract_schema(tokenizer, notes):
@@ -100,9 +156,9 @@ def test_windows_hold_the_word_and_one_per_document_while_there_are_enough(token
     several = 0
     for row in notes.to_pylist():
         contexts = row["contexts"]
-        assert len(contexts) == min(K, row["count"])
-        assert len({context["doc_id"] for context in contexts}) == min(K, row["documents"])
-        several += len(contexts) == K == row["documents"]
+        passages = {passage_of(context["tokens"], context) for context in contexts}
+        assert len(contexts) == len(passages) <= min(K, row["count"])
+        several += len({context["doc_id"] for context in contexts}) == K <= row["documents"]
         for context in contexts:
             inside = context["tokens"][context["start"] : context["end"]]
             encoded = Encoded(np.array(inside, dtype=np.uint16), np.array([0, len(inside)]))
@@ -131,7 +187,7 @@ def test_a_word_of_held_out_documents_alone_has_no_window(corpus, tokenizer, rar
 
 def test_notes_in_slices_are_the_notes(corpus, tokenizer, rare, spans, notes):
     ref = np.arange(len(corpus.texts), dtype=np.uint64)
-    best = note_candidates(spans, corpus.doc_ids, ref, K)
+    best = note_candidates(spans, corpus.encoded, corpus.doc_ids, ref, K)
     windows = cut_windows(best, corpus.encoded, corpus.doc_ids, ref, HALF)
     assert windows.schema.equals(windows_schema(tokenizer.size))
     parts = [notes_table(rare.slice(at, 1000), windows, tokenizer.size) for at in range(0, len(rare), 1000)]
@@ -149,22 +205,23 @@ def test_nothing_in_nothing_out(corpus, tokenizer, rare):
 
 def test_tokens_of_another_document_are_refused(corpus, spans):
     ref = np.arange(len(corpus.texts), dtype=np.uint64)
-    best = note_candidates(spans, corpus.doc_ids, ref, K)
+    best = note_candidates(spans, corpus.encoded, corpus.doc_ids, ref, K)
     short = Encoded(corpus.encoded.ids[:10], np.minimum(corpus.encoded.offsets, 10))
     with pytest.raises(ValueError, match="outside its document"):
         cut_windows(best, short, corpus.doc_ids, ref, HALF)
 
 
-ROW = st.tuples(st.integers(0, 2), st.integers(0, 1), st.integers(0, 3), st.integers(0, 2), st.integers(0, 1))
+ROW = st.tuples(st.integers(0, 2), st.integers(0, 1), st.integers(0, 3), st.integers(0, 3), st.integers(0, 2))
 TABLE = st.lists(ROW, max_size=12).map(
     lambda rows: pa.table(
         {
             "word": pa.array([row[0] for row in rows], pa.uint32()),
             "turn": pa.array([row[1] for row in rows], pa.uint32()),
             "hash": pa.array([row[2] + M - 3 for row in rows], pa.uint64()),
-            "ref": pa.array([row[3] for row in rows], pa.uint64()),
-            "start": pa.array([row[4] for row in rows], pa.uint32()),
-            "end": pa.array([row[4] + 1 for row in rows], pa.uint32()),
+            "passage": pa.array([row[3] for row in rows], pa.uint64()),
+            "ref": pa.array([row[4] for row in rows], pa.uint64()),
+            "start": pa.array([0 for row in rows], pa.uint32()),
+            "end": pa.array([1 for row in rows], pa.uint32()),
         }
     ).cast(CANDIDATES)
 )
@@ -180,12 +237,10 @@ def test_best_is_associative_commutative_idempotent(a, b, c, k):
     assert join(a, b).equals(join(b, a))
     assert join(join(a)).equals(join(a))
     assert join(a, a).equals(join(a))
-    expected = []
-    rows = {}
-    for row in sorted(
-        (tuple(row.values()) for row in pa.concat_tables([a, b]).to_pylist()), key=lambda r: (*r[:4], r[4])
+    best = {}
+    for word, turn, value, passage, ref, *_ in sorted(
+        tuple(row.values()) for row in pa.concat_tables([a, b]).to_pylist()
     ):
-        rows.setdefault(row[:3], row)
-    for word in sorted({row[0] for row in rows.values()}):
-        expected += [row for row in rows.values() if row[0] == word][:k]
-    assert [tuple(row.values()) for row in join(a, b).to_pylist()] == expected
+        best.setdefault(word, {}).setdefault(passage, (turn, value, passage, ref))
+    expected = [(word, *row) for word in sorted(best) for row in sorted(best[word].values())[:k]]
+    assert [tuple(row.values())[:5] for row in join(a, b).to_pylist()] == expected

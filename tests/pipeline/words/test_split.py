@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.doc_id import doc_id_words
-from pipeline.words.split import mix, share_mask
+from pipeline.words.split import mix, share_mask, split_of
 
 DOC_IDS = [hashlib.blake2b(str(i).encode(), digest_size=16).hexdigest() for i in range(20_000)]
 ARRAY = pa.array(DOC_IDS)
@@ -86,3 +86,17 @@ def test_bad_arguments_are_told():
         share_mask(pa.array([DOC_IDS[0].upper()]), 0.5)
     with pytest.raises(ValueError, match="nulls"):
         share_mask(pa.array([DOC_IDS[0], None]), 0.5)
+
+
+def test_splits_are_disjoint_and_valid_does_not_depend_on_test():
+    split = split_of(ARRAY, 0.1, 0.2)
+    assert [abs((split == i).mean() - share) < 0.02 for i, share in enumerate((0.7, 0.1, 0.2))] == [True] * 3
+    assert (split_of(ARRAY, 0.1) == np.where(split == 1, 1, 0)).all()
+    assert ((split == 1) == share_mask(ARRAY, 0.1, "valid")).all()
+    assert (split_of(ARRAY, 0.1, 0.3) >= split).all()
+    assert not split_of(ARRAY, 0.0).any()
+
+
+def test_shares_that_leave_nothing_are_told():
+    with pytest.raises(ValueError, match="must be below 1"):
+        split_of(ARRAY, 0.5, 0.5)

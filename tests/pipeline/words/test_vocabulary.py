@@ -139,3 +139,50 @@ def test_what_is_no_model_is_told(tmp_path):
         check_vocabulary(tmp_path / "noise.model")
     with pytest.raises(VocabularyError, match=r"absent\.model: cannot be read"):
         check_vocabulary(tmp_path / "absent.model")
+
+
+@pytest.mark.parametrize("model", ["unigram", "bpe"])
+def test_reserved_pieces_stand_at_the_end_and_no_text_makes_them(texts, tmp_path, model):
+    english = [text for name, text in texts.items() if name.startswith("chapter")]
+    path = tmp_path / "m.model"
+    trained = train_vocabulary(english, path, VocabularyConfig(size=1500, model=model, reserved=20))
+    assert (trained.size, trained.note) == (1500, None)
+    processor = load_model(path)
+    reserved = [f"[RESERVED{number}]" for number in range(20)]
+    assert [processor.id_to_piece(number) for number in range(1480, 1500)] == reserved
+    assert all(processor.is_control(number) for number in range(1480, 1500))
+    typed = processor.encode("".join(reserved) + " " + " ".join(reserved))
+    assert max(typed) < 1480
+    assert processor.decode([1485, *processor.encode("Call me Ishmael."), 1499]) == "Call me Ishmael."
+
+    plain = tmp_path / "plain.model"
+    train_vocabulary(english, plain, VocabularyConfig(size=1480, model=model))
+    assert load_model(plain).encode(english) == processor.encode(english)
+
+
+def test_reserved_pieces_leave_room_for_text():
+    with pytest.raises(ValueError, match="size 400 less 200 reserved pieces leaves fewer than 300"):
+        VocabularyConfig(size=400, reserved=200)
+
+
+def test_the_room_that_characters_need_counts_the_reserved_pieces(texts, tmp_path):
+    chinese = [text for name, text in texts.items() if name.endswith(".json")]
+    with pytest.raises(VocabularyError, match=r"above (\d+)") as caught:
+        train_vocabulary(chinese, tmp_path / "m.model", VocabularyConfig(size=500, reserved=50))
+    needed = int(str(caught.value).split("above ")[1].split(",")[0])
+    config = VocabularyConfig(size=needed + 1, reserved=50)
+    assert train_vocabulary(chinese, tmp_path / "m.model", config).size == needed + 1
+
+
+def test_pieces_that_end_with_a_space_are_refused(texts, tmp_path):
+    path = tmp_path / "suffix.model"
+    with path.open("wb") as file:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=lines([texts["chapter_1.txt"]]),
+            model_writer=file,
+            vocab_size=500,
+            treat_whitespace_as_suffix=True,
+            minloglevel=2,
+        )
+    with pytest.raises(VocabularyError, match=r"suffix\.model: its pieces end with a space"):
+        check_vocabulary(path)
