@@ -1,45 +1,56 @@
 """Cleaning: MB/s of the rules, of the whole stage, and what Beam adds to it. One core.
 
-    python benchmarks/cleaning.py [--data DIR] [--mb N] [--quick]
+    python benchmarks/cleaning.py [--data DIR] [--mb N] [--peers PYTHON] [--quick]
 
 Without --data it takes samples/, over and over until there are --mb megabytes. Kernels are compiled and warmed up
-before anything is timed; the warm-up is printed apart. The last line is one JSON object:
+before anything is timed; the warm-up is printed apart. PYTHON has datatrove (see rules.py). The last line is one JSON
+object:
 
 - rules_mb_s: all statistics and all rules of all sets (`measure` and `judge`), UTF-8 text in MB over seconds of CPU
 - clean_mb_s: one part of the stage without Beam: reading, `clean_batch`, signatures, writing; over seconds of CPU
 - beam_share: (the stage as a Beam job - the same parts without Beam) / the stage as a Beam job, seconds of CPU
+- rules_vs_datatrove: see rules.py; null without that peer
+- repair_vs_ftfy: see repair.py
+- peak_mb: resident memory of this process at its highest, peers' processes not counted. That of the whole command on
+  1 GB with two workers is prepare.py's
 """
 
 import argparse
 import json
 import os
 import platform
+import resource
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
+if Path(sys.path[0]).resolve() == ROOT / "benchmarks":
+    sys.path[0] = str(ROOT)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import pyarrow as pa
+import pyarrow as pa  # noqa: E402
 
-from pipeline.config import PipelineConfig, make_config
-from pipeline.io.inputs import list_inputs
-from pipeline.io.read import read_batches
-from pipeline.runner import Execution, quiet_logs, run_job
-from pipeline.stages import clean
-from pipeline.stages.parts import PartWriter, Task, write_tasks
-from pipeline.text.classes import classes
-from pipeline.text.counts import count
-from pipeline.text.html import main_text
-from pipeline.text.judge import judge
-from pipeline.text.language import identify
-from pipeline.text.repair import repair
-from pipeline.text.rules import RULES
-from pipeline.text.statistics import STATISTICS, measure
+from benchmarks import repair as repair_benchmark  # noqa: E402
+from benchmarks.rules import INSTALL, rules_vs_datatrove  # noqa: E402
+from pipeline.config import PipelineConfig, make_config  # noqa: E402
+from pipeline.io.inputs import list_inputs  # noqa: E402
+from pipeline.io.read import read_batches  # noqa: E402
+from pipeline.runner import Execution, quiet_logs, run_job  # noqa: E402
+from pipeline.stages import clean  # noqa: E402
+from pipeline.stages.parts import PartWriter, Task, write_tasks  # noqa: E402
+from pipeline.text.classes import classes  # noqa: E402
+from pipeline.text.counts import count  # noqa: E402
+from pipeline.text.html import main_text  # noqa: E402
+from pipeline.text.judge import judge  # noqa: E402
+from pipeline.text.language import identify  # noqa: E402
+from pipeline.text.repair import repair  # noqa: E402
+from pipeline.text.rules import RULES  # noqa: E402
+from pipeline.text.statistics import STATISTICS, measure  # noqa: E402
 
-ROOT = Path(__file__).parent.parent
 CONFIG = make_config(
     {
         "input": {
@@ -111,6 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT / "samples")
     parser.add_argument("--mb", type=float, help="megabytes of input; 16, or 4 with --quick")
+    parser.add_argument("--peers", type=Path, help="a Python with datatrove 0.10 and spacy")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
     quiet_logs()
@@ -126,6 +138,7 @@ def main() -> None:
 
         before: dict[str, float] = {}
         batches = raw_batches(data, CONFIG)
+        unrepaired = [text for batch in batches for text in batch["text"].to_pylist()]
         for step in (main_text, repair, identify):
             started = time.process_time()
             batches = [step(batch) for batch in batches]
@@ -160,11 +173,20 @@ def main() -> None:
         print(f"\n{size:.1f} MB of input in {len(tasks)} parts")
         print(f"  {'the stage without Beam':<26} {stage:8.3f} s {size / stage:20.1f} MB/s")
         print(f"  {'the stage as a Beam job':<26} {job:8.3f} s {size / job:20.1f} MB/s")
+    texts = [text for batch in batches for text in batch.filter(batch["quarantine"].is_null())["text"].to_pylist()]
+    print("\nrules beside datatrove's filters, the same texts:")
+    ratio = rules_vs_datatrove(texts[:: 4 if arguments.quick else 1], arguments.peers, 2)["rules_vs_datatrove"]
+    print(f"  {ratio}" if ratio is not None else f"  not measured: {INSTALL}")
+    print("\nrepair beside ftfy.fix_text, the same texts as they were read:")
+    repaired = repair_benchmark.measure({arguments.data.name: unrepaired}, once)
     metrics = {
         "rules_mb_s": round(text / rules, 2),
         "kernels_mb_s": round(text / kernels, 2),
         "clean_mb_s": round(size / stage, 2),
         "beam_share": round(max(0.0, 1 - stage / job), 4),
+        "rules_vs_datatrove": ratio,
+        "repair_vs_ftfy": repaired["repair_vs_ftfy"],
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "mb": round(size, 1),
         "records": rows,
         "python": platform.python_version(),

@@ -1,4 +1,4 @@
-"""The command line: `siliang-pipeline prepare | report | inspect | verify | rules | tune`.
+"""The command line of `siliang-pipeline`.
 
 Exit codes: 0 done, 1 failed, 2 bad usage. Errors are one clear line on stderr.
 """
@@ -17,23 +17,32 @@ import orjson
 import typer
 from rich.console import Console
 
-from pipeline.config import ConfigError, load_config
+from pipeline.config import ConfigError, load_config, with_input
 from schemas.manifest import ManifestError, read_manifest, verify_files
 from schemas.shard import SchemaError
 
 logging.disable(logging.WARNING)  # importing Beam without its Google extra warns on every start
+from pipeline.addition import config_of  # noqa: E402
 from pipeline.commit import ConservationError  # noqa: E402
+from pipeline.dedup.protect_passages import ProtectError  # noqa: E402
+from pipeline.export.corpus import FORMATS  # noqa: E402
+from pipeline.export.corpus import export as run_export  # noqa: E402
+from pipeline.export.directory import ExportError  # noqa: E402
+from pipeline.inspect.duplicates import KINDS, SORTS, pairs, render_pairs  # noqa: E402
 from pipeline.inspect.explanation import render  # noqa: E402
 from pipeline.inspect.near import nearest, render_near  # noqa: E402
 from pipeline.inspect.records import find  # noqa: E402
 from pipeline.inspect.reference import markdown as rules_as_markdown  # noqa: E402
 from pipeline.inspect.reference import render_rules  # noqa: E402
-from pipeline.inspect.rules import InspectError  # noqa: E402
+from pipeline.inspect.rules import InspectError, described  # noqa: E402
+from pipeline.inspect.show import render_note, render_rows, shard_rows, word_note  # noqa: E402
 from pipeline.inspect.trial import render_trial, try_rules  # noqa: E402
+from pipeline.inspect.vocabulary import compare, render_comparison, render_quality, sizes_of  # noqa: E402
 from pipeline.io.inputs import InputError  # noqa: E402
 from pipeline.progress import StageProgress  # noqa: E402
 from pipeline.report.page import write_report  # noqa: E402
 from pipeline.report.visible import visible_text  # noqa: E402
+from pipeline.report.vocabulary import vocabulary_quality  # noqa: E402
 from pipeline.run import PrepareError, Request  # noqa: E402
 from pipeline.run import prepare as run_prepare  # noqa: E402
 from pipeline.runner import LOCAL, RUNNERS, Execution, JobError, quiet_logs  # noqa: E402
@@ -51,7 +60,7 @@ out = Console(highlight=False, markup=False, emoji=False)
 _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]")
 """What JSON may leave as it is and a terminal obeys: DEL, the C1 controls, line separators, bidirectional controls."""
 
-USAGE = (ConfigError, InputError, InspectError, OutputError, RuleError, VocabularyError)
+USAGE = (ConfigError, ExportError, InputError, InspectError, OutputError, ProtectError, RuleError, VocabularyError)
 FAILED = (PrepareError, ConservationError, JobError, ManifestError, SchemaError, OSError)
 
 
@@ -76,9 +85,29 @@ def prepare(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Files, directories, globs, or NAME=PATH.")],
     output: Annotated[str, typer.Option(help="Directory of the prepared corpus; a killed run goes on there.")],
     config: Annotated[Path | None, typer.Option(help="TOML file; see `siliang-pipeline rules` and docs.")] = None,
-    vocabulary: Annotated[str | None, typer.Option(help="A SentencePiece model to use; else one is learnt.")] = None,
+    vocabulary: Annotated[
+        str | None, typer.Option(help="A SentencePiece model or a tokenizer.json to use; else one is learnt.")
+    ] = None,
+    text_field: Annotated[
+        list[str] | None, typer.Option(help="Field that holds the text, like 'body.text'; the first one present.")
+    ] = None,
+    query: Annotated[str | None, typer.Option(help="SELECT to run on SQLite databases; its rows are records.")] = None,
+    protect: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="Evaluation set whose text may not be trained on: any INPUT; repeatable."),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DIR", help="A finished output whose kept documents count as already kept; repeatable."),
+    ] = None,
+    add: Annotated[
+        bool, typer.Option("--add", help="Add the INPUTs to the finished output, with its config unless one is given.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Local worker processes. Never changes the output.")] = 1,
     runner: Annotated[str, typer.Option(help=f"One of {', '.join(RUNNERS)}; its options come after `--`.")] = LOCAL,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail where the vocabulary is smaller than wanted or loses text.")
+    ] = False,
 ) -> None:
     """Raw text -> clean shards, vocabulary, notes and report."""
     if runner not in RUNNERS:
@@ -86,7 +115,19 @@ def prepare(
     quiet_logs()
     progress = StageProgress()
     execution = Execution(runner, workers, tuple(context.obj or ()))
-    request = Request(tuple(inputs), output, load_config(config), vocabulary, execution)
+    loaded = config_of(output) if add and config is None else load_config(config)
+    settings = with_input(loaded, text_fields=tuple(text_field or ()) or None, query=query)
+    request = Request(
+        tuple(inputs),
+        output,
+        settings,
+        vocabulary,
+        execution,
+        tuple(protect or ()),
+        strict,
+        tuple(against or ()),
+        add,
+    )
     manifest = run_prepare(request, progress)
     counts = manifest.counts
     out.print(
@@ -110,22 +151,40 @@ def inspect(
     record: Annotated[str | None, typer.Option(help="A record ('path#12') or all records of a file ('path').")] = None,
     doc: Annotated[str | None, typer.Option(help="A doc_id, or its first digits.")] = None,
     rule: Annotated[
-        str | None, typer.Option(help="What decided: a rule, 'exact', 'near', or a quarantine reason.")
+        str | None, typer.Option(help="What decided: a rule, a kind of duplicate, or a quarantine reason.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows at most; with --near on each side of the limit.")] = 20,
     near: Annotated[
         bool, typer.Option("--near", help="The records nearest to the limit of --rule on both sides, kept or not.")
     ] = False,
+    duplicates: Annotated[
+        bool, typer.Option("--duplicates", help="Pairs of a removed record and the kept one, with what differs.")
+    ] = False,
+    kind: Annotated[str | None, typer.Option(help=f"With --duplicates: {', '.join(KINDS)}.")] = None,
+    source: Annotated[str | None, typer.Option(help="With --duplicates: source of the removed record.")] = None,
+    sort: Annotated[
+        str, typer.Option(help="With --duplicates: hash (a sample), or jaccard (the least first).")
+    ] = SORTS[0],
+    sample: Annotated[str, typer.Option(help="With --duplicates: any word; another one draws another sample.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines, also on a terminal.")] = False,
 ) -> None:
     """Why was a document dropped?"""
     if near and rule is None:
         raise typer.BadParameter("needs --rule NAME, the rule whose limit is meant", param_hint="--near")
-    rows = nearest(directory, rule, limit, record, doc) if near and rule else find(directory, record, doc, rule, limit)
+    if duplicates and rule is not None:
+        raise typer.BadParameter("goes with --kind in place of --rule", param_hint="--duplicates")
+    if not duplicates and (kind, source, sort, sample) != (None, None, SORTS[0], ""):
+        raise typer.BadParameter("--kind, --source, --sort and --sample need it", param_hint="--duplicates")
+    if duplicates:
+        rows, show = pairs(directory, kind, source, limit, sort, sample, record, doc), render_pairs
+    elif near and rule:
+        rows, show = nearest(directory, rule, limit, record, doc), render_near
+    else:
+        rows, show = find(directory, record, doc, rule, limit), render
     if as_json or not sys.stdout.isatty():
         _write_json(rows)
     else:
-        (render_near if near else render)(rows, out)
+        show(rows, out)
     if not rows:
         typer.echo("no record matches", err=True)
 
@@ -167,14 +226,16 @@ def rules(
         else:
             render_trial(trial, out)
         return
-    loaded = load_config(config).rules if config else None
-    if loaded is not None:
-        check_rules_config(loaded)
-    described = describe_rules(loaded)
-    if as_json:
-        _write_json(described)
+    if config is None:
+        rows = describe_rules()
     else:
-        render_rules(described, out)
+        loaded = load_config(config)
+        check_rules_config(loaded.rules)
+        rows = described(loaded)
+    if as_json:
+        _write_json(rows)
+    else:
+        render_rules(rows, out)
 
 
 @app.command()
@@ -189,6 +250,77 @@ def tune(
         _write_json(asdict(tuning) for tuning in tunings)
     else:
         render_tuning(tunings, out, one=rule is not None)
+
+
+@app.command()
+def vocabulary(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A prepared corpus.")],
+    sizes: Annotated[
+        str | None, typer.Option("--compare", metavar="SIZES", help="Learn others from the same sample: 4096,8192.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, also on a terminal.")] = False,
+) -> None:
+    """How well the vocabulary fits the text, and what other sizes would give."""
+    as_json = as_json or not sys.stdout.isatty()
+    if sizes is None:
+        if as_json:
+            _write_json([vocabulary_quality(directory, read_manifest(directory))])
+        else:
+            render_quality(directory, out)
+        return
+    rows = compare(directory, sizes_of(sizes))
+    if as_json:
+        _write_json(rows)
+    else:
+        render_comparison(rows, out)
+
+
+@app.command()
+def show(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A prepared corpus.")],
+    shard: Annotated[
+        str | None, typer.Option(help="A shard, like train/0; its rows as text, rare words marked.")
+    ] = None,
+    first: Annotated[int, typer.Option(min=0, help="With --shard: the first row, from 0.")] = 0,
+    rows: Annotated[int, typer.Option(min=1, help="With --shard: rows at most.")] = 3,
+    word: Annotated[str | None, typer.Option(help="A word; its counts, and its note if it is a rare one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, also on a terminal.")] = False,
+) -> None:
+    """Rows of a shard as text, or the note of a word."""
+    as_json = as_json or not sys.stdout.isatty()
+    if (shard is None) == (word is None):
+        raise typer.BadParameter("give one of --shard and --word")
+    if shard is not None:
+        found = shard_rows(directory, shard, first, rows)
+        if as_json:
+            _write_json(found)
+        else:
+            render_rows(found, out)
+        return
+    known = word_note(directory, word or "")
+    if known is None:
+        typer.echo("no document has this word, or it is too seldom to be listed", err=True)
+    elif as_json:
+        _write_json([known])
+    else:
+        render_note(known, out)
+
+
+@app.command()
+def export(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A prepared corpus.")],
+    output: Annotated[str, typer.Option(help="Directory to make; it must not hold anything.")],
+    form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")],
+    split: Annotated[
+        list[str] | None, typer.Option(help="train, valid or test; repeatable; all that have documents by default.")
+    ] = None,
+    text: Annotated[bool, typer.Option("--text", help="With parquet and mds: the decoded text, too.")] = False,
+) -> None:
+    """The shards in the format of another trainer."""
+    for done in run_export(directory, output, form, split or (), text):
+        files = f"{done.files} file{'' if done.files == 1 else 's'}"
+        counts = f"{done.documents:,} documents, {done.tokens:,} tokens, {files}"
+        out.print(f"{output.rstrip('/')}/{done.split}: {counts}", soft_wrap=True)
 
 
 def _write_json(rows: Iterable[dict[str, Any]]) -> None:

@@ -2,20 +2,22 @@
 
 import platform
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 import orjson
 
 from pipeline.config import PipelineConfig
+from pipeline.dedup import protect
 from pipeline.io import filesystem
 from pipeline.runner import Execution
-from pipeline.stages import deduplicate, vocabulary
+from pipeline.stages import count, deduplicate, encode, vocabulary
 from pipeline.stages.tally import AuditTally
 from pipeline.text import privacy
+from pipeline.text.language_rules import rules_for
 from pipeline.text.rules import deciding
 from pipeline.workspace import StageResult, Workspace
-from schemas.manifest import Manifest
+from schemas.manifest import EarlierRun, Manifest, MixturePart
 
 
 class ConservationError(RuntimeError):
@@ -40,14 +42,19 @@ def library_versions() -> dict[str, str]:
 
 def rules_in_force(config: PipelineConfig) -> list[str]:
     """Names of the rules that may drop a record."""
-    names = [rule.name for rule in deciding(config.rules)]
+    names = [rule.name for rule in (*rules_for(config.language), *deciding(config.rules))]
     if config.privacy.kinds and config.privacy.max_per_document:
         names.append(privacy.RULE)
+    if config.protect.files:
+        names.append(protect.RULE)
     return names
 
 
 def make_manifest(
-    config: PipelineConfig, results: Mapping[str, StageResult], fingerprints: Mapping[str, str]
+    config: PipelineConfig,
+    results: Mapping[str, StageResult],
+    fingerprints: Mapping[str, str],
+    against: Sequence[EarlierRun] = (),
 ) -> Manifest:
     """The manifest of the finished stages. Raises ConservationError."""
     tally = AuditTally.total([results[deduplicate.STAGE].facts])
@@ -68,7 +75,14 @@ def make_manifest(
         rules=dict.fromkeys(rules_in_force(config), 0) | tally.rules,
         files=files,
         vocabulary_size=results[vocabulary.STAGE].facts["size"],
-        tokens=sum(entry.tokens for entry in files if entry.path.startswith(("train/", "valid/"))),
+        tokens=sum(entry.tokens for entry in files if entry.path.startswith(("train/", "valid/", "test/"))),
+        source_tokens=results[count.STAGE].facts["source_tokens"],
+        mixture={
+            source: MixturePart(weight=config.mixture[source], files=paths)
+            for source, paths in results[encode.STAGE].facts["mixture"].items()
+        },
+        against=list(against),
+        vocabulary_note=results[vocabulary.STAGE].facts.get("learnt_from", ""),
     )
 
 

@@ -1,35 +1,52 @@
-"""The driver of `prepare`: six stages in a row, each a Beam job or a single-node function, each resumable.
+"""The driver of `prepare`: seven stages in a row, each a Beam job or a single-node function, each resumable.
 
-    clean -> deduplicate -> vocabulary -> count -> encode -> report
+    clean -> boilerplate -> deduplicate -> vocabulary -> count -> encode -> report
 
 A stage that ended with the same fingerprint is not done again; a stage that was killed goes on with its unfinished
 parts. The manifest is written last: it is the commit point.
 """
 
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 
-from pipeline import settle
+from pipeline.addition import (
+    Addition,
+    forget_plan,
+    joins_others,
+    kept_vocabulary,
+    present_parts,
+    read_addition,
+    store_plan,
+    unread_files,
+)
+from pipeline.boilerplate import BoilerplateRun
 from pipeline.commit import commit, make_manifest, write_cost
-from pipeline.config import PipelineConfig
+from pipeline.config import ConfigError, PipelineConfig
+from pipeline.counting import CountRun
+from pipeline.dedup.protect import write_passages
+from pipeline.dedup.protect_passages import protected_files, with_files
+from pipeline.earlier import described, read_earlier
+from pipeline.encoding import EncodeRun, plan
 from pipeline.io import filesystem
 from pipeline.io.inputs import InputError, list_inputs, outside
 from pipeline.progress import StageProgress
 from pipeline.report.page import write_report
 from pipeline.runner import Execution, run_job
-from pipeline.stages import clean, count, deduplicate, encode, vocabulary
+from pipeline.settle_duplicates import Deduplication
+from pipeline.settle_vocabulary import VocabularyRun
+from pipeline.stages import boilerplate, clean, count, deduplicate, encode, substrings, vocabulary
+from pipeline.stages.chain import Step, build_chain
+from pipeline.stages.kept import kept_digests
 from pipeline.stages.parts import PartRecord, Task, collect_parts, digest_of, finished_part, write_tasks
 from pipeline.stages.tally import AuditTally
 from pipeline.text.rules import check_rules_config
-from pipeline.words.vocabulary import check_vocabulary, train_vocabulary
+from pipeline.words.given import given_vocabulary
 from pipeline.workspace import OutputError, StageResult, Workspace
-from schemas.manifest import FileEntry, Manifest
+from schemas.manifest import Counts, FileEntry, Manifest
 
 Build = Callable[[beam.Pipeline, str], object]
 """(pipeline, path of the task file) -> builds the graph."""
@@ -47,8 +64,16 @@ class Request:
     output: str
     config: PipelineConfig = field(default_factory=PipelineConfig)
     vocabulary: str | None = None
-    """A SentencePiece model to use in place of a learnt one."""
+    """A SentencePiece model or a tokenizer.json to use in place of a learnt one."""
     execution: Execution = field(default_factory=Execution)
+    protect: tuple[str, ...] = ()
+    """Evaluation sets (files, directories, ...) whose text may not be trained on."""
+    strict: bool = False
+    """Fail where the vocabulary is not as wanted, in place of saying so. Never changes the output."""
+    against: tuple[str, ...] = ()
+    """Finished outputs, DIR or NAME=DIR: their kept documents count as already kept."""
+    add: bool = False
+    """Add the inputs to what the output holds, in place of making it from them."""
 
 
 class Preparation:
@@ -66,16 +91,27 @@ class Preparation:
             raise OutputError("--output is empty: name a directory")
         if any("\ud800" <= character <= "\udfff" for character in self.output):
             raise OutputError(f"--output {self.output!r}: its name is not UTF-8")
+        self.addition = read_addition(self.output) if request.add else None
+        self.present = present_parts(self.output, self.addition) if self.addition is not None else []
+        several = self.addition is not None and joins_others(request.inputs, [record for _, record in self.present])
         excluded = self.config.input.exclude
         # An earlier output below an INPUT is no input.
         self.files = [
             file
-            for file in outside(list_inputs(request.inputs, self.config.input.formats), self.output)
+            for file in outside(list_inputs(request.inputs, self.config.input.formats, several), self.output)
             if not any(fnmatchcase(file.relative, pattern) for pattern in excluded)
         ]
+        self.earlier = read_earlier(request.against, self.output, self.config.deduplicate)
+        if self.addition is not None and self.addition.against != (self.earlier.digests or []):
+            raise OutputError(
+                f"--add: {self.output} was prepared against {[name for name, _ in self.addition.against]}, now it is "
+                f"{[run.name for run in self.earlier.runs]}; give the same outputs, unchanged, to --against"
+            )
         if not self.files:
             raise InputError(f"every input file lies in --output or matches one of input.exclude = {list(excluded)}")
         self.input_bytes = sum(max(file.size, 0) for file in self.files)
+        self.protected = protected_files(request.protect, self.config.input)
+        self.config = with_files(self.config, self.protected)
 
     # ---- how any stage runs
 
@@ -111,26 +147,49 @@ class Preparation:
 
     # ---- the stages
 
+    def _units(self) -> list[Task]:
+        if self.addition is None:
+            forget_plan(self.output)
+            return clean.plan_units(self.files, self.config)
+        present = self.present
+        files = unread_files(self.files, [record for _, record in present])
+        store_plan(self.output, self.addition)
+        self.progress.say(
+            f"adding {len(files):,} files to {len(present):,} parts"
+            + ("; the vocabulary stays, shards and notes are written anew" if files else "")
+        )
+        first = len(present)
+        return [task for task, _ in present] + (clean.plan_units(files, self.config, first) if files else [])
+
     def clean(self) -> list[PartRecord]:
-        tasks = clean.plan_units(self.files, self.config)
+        tasks = self._units()
         resumed = sum(finished_part(self.output, clean.STAGE, task) is not None for task in tasks)
 
         def work() -> StageResult:
+            facts: dict[str, Any] = {}
+            if self.protected:
+                facts["protected"] = write_passages(self.output, self.protected, self.config)
             made = self._job(clean.STAGE, tasks, lambda p, path: clean.build(p, self.output, path, self.config))
-            return StageResult(
-                "", facts={"records": sum(r.facts["records"] for r in made)}, timing={"resumed_units": resumed}
-            )
+            facts["records"] = sum(r.facts["records"] for r in made)
+            return StageResult("", facts=facts, timing={"resumed_units": resumed})
 
         # The stage's fingerprint names what was read, which only finished parts know; their own keys decide the work.
         planned = digest_of([task.key for task in tasks])
         if resumed < len(tasks):
             self.space.reopen(clean.STAGE)
-        self._stage(clean.STAGE, planned, len(tasks), work)
+        told = self._stage(clean.STAGE, planned, len(tasks), work).facts.get("protected")
+        if told:
+            self.progress.say(
+                f"protected: {told['passages']:,} texts of {told['items']:,} items; "
+                f"{told['short_items']:,} items are too short to protect"
+            )
         records = collect_parts(self.output, clean.STAGE, tasks)
         digests = sorted(item for record in records for item in record.facts["input_digests"].items())
         config = clean.stage_config(self.config)
         self.fingerprints[clean.STAGE] = digest_of(clean.STAGE, clean.VERSION, config, digests)
-        self._check_quarantine(AuditTally.total(record.facts for record in records))
+        tally = AuditTally.total(record.facts for record in records)
+        self._check_quarantine(tally)
+        check_mixture(self.config, tally.source_counts())
         return records
 
     def _check_quarantine(self, tally: AuditTally) -> None:
@@ -144,52 +203,66 @@ class Preparation:
                 "Mend them, or raise the limit, and run again"
             )
 
-    def deduplicate(self, cleaned: list[PartRecord]) -> None:
-        output, wanted, parts = self.output, self.config.deduplicate, len(cleaned)
-        fingerprint = self._chain(deduplicate.STAGE, deduplicate.VERSION, clean.STAGE)
+    def boilerplate(self, cleaned: list[PartRecord]) -> None:
+        fingerprint = self._chain(boilerplate.STAGE, boilerplate.VERSION, clean.STAGE)
+        work = BoilerplateRun(self.output, self.config, cleaned, fingerprint, self.request.execution)
+        facts = self._stage(boilerplate.STAGE, fingerprint, len(cleaned), work).facts
+        if facts["distinct_lines"]:
+            self.progress.say(
+                f"{boilerplate.STAGE}: {facts['distinct_lines']:,} lines cut from {facts['documents']:,} documents, "
+                f"{facts['characters']:,} characters; {facts['emptied']:,} documents left empty"
+            )
 
-        def tasks(job: str, extra: Callable[[int], dict[str, Any]] = lambda part: {}) -> list[Task]:
-            return [
-                Task(r.index, extra(r.index), digest_of(fingerprint, job, extra(r.index)), r.facts["documents"])
-                for r in cleaned
-            ]
+    def _steps(self, name: str, steps: list[Step]) -> dict[str, list[PartRecord]]:
+        """Runs steps one after another in one job and returns the parts of each."""
+        missing = sum(finished_part(self.output, step.name, task) is None for step in steps for task in step.tasks)
+        if missing:
+            self.space.withdraw_manifest()
+            made = [(step.name, write_tasks(self.output, step.name, step.tasks), step.make) for step in steps]
+            run_job(name, lambda p: build_chain(p, self.output, made), self.request.execution, missing)
+        return {step.name: collect_parts(self.output, step.name, step.tasks) for step in steps}
+
+    def deduplicate(self, cleaned: list[PartRecord]) -> None:
+        parts = len(cleaned)
+        fingerprint = self._chain(deduplicate.STAGE, deduplicate.VERSION, boilerplate.STAGE)
+        documents = {record.index: record.facts["documents"] for record in cleaned}
+        all_documents = documents | self.earlier.documents
+        if self.earlier.runs:
+            self.progress.say(f"{deduplicate.STAGE}: against {described(self.earlier.runs)}")
 
         def work() -> StageResult:
-            marker = "deduplicate/candidates"
-            if self.space.finished(marker, fingerprint) is None:
-                for directory in ("copies", "pairs"):
-                    self.space.clear("stages", deduplicate.STAGE, directory)
-                path = write_tasks(output, marker, tasks("candidates"))
-                run_job(
-                    marker,
-                    lambda p: deduplicate.build_candidates(p, output, path, wanted),
-                    self.request.execution,
-                    parts,
-                )
-                self.space.finish(marker, StageResult(fingerprint))
-            found = settle.read_candidates(output)
-            asked = settle.write_wanted(output, found)
-            if asked:
-                shingle_tasks = [
-                    Task(part, {"wanted": path}, digest_of(fingerprint, "shingles", digest))
-                    for part, path, digest in asked
-                ]
-                self._job(
-                    f"{deduplicate.STAGE}/shingles",
-                    shingle_tasks,
-                    lambda p, path: deduplicate.build_shingles(p, output, path, wanted),
-                )
-            drops = settle.decide(output, found, [part for part, _, _ in asked], wanted.threshold)
-            settle.write_decisions(output, drops, parts)
+            self.earlier.place(self.output, fingerprint, self._steps)
+            stage = Deduplication(self.output, self.config.deduplicate, all_documents, fingerprint, self._steps)
+            drops, facts = stage.decide()
+            decisions = stage.write_decisions(drops)
+            if self.config.substrings.min_words:
+                steps = substrings.steps_of(self.output, self.config, documents, fingerprint)
+                facts |= substrings.facts_of(self._steps(substrings.STAGE, steps))
+            tasks = []
+            for record in cleaned:
+                spec = {"path": f"audit/audit-{record.index:05d}-of-{parts:05d}.arrow"}
+                key = digest_of(fingerprint, "audit", spec)
+                tasks.append(Task(record.index, spec, key, record.facts["documents"]))
             audits = self._job(
-                f"{deduplicate.STAGE}/audit",
-                tasks("audit", lambda part: {"path": f"audit/audit-{part:05d}-of-{parts:05d}.arrow"}),
-                lambda p, path: deduplicate.build_audit(p, output, path),
+                f"{deduplicate.STAGE}/audit", tasks, lambda p, path: deduplicate.build_audit(p, self.output, path)
             )
-            facts = AuditTally.total(record.facts for record in audits).facts()
-            return StageResult("", _files(audits), {**facts, "buckets": settle.bucket_report(output)})
+            tally = AuditTally.total(record.facts for record in audits).facts()
+            return StageResult("", _files(audits), {**tally, "duplicates": facts, "decisions": decisions})
 
         result = self._stage(deduplicate.STAGE, fingerprint, parts, work)
+        found = result.facts["duplicates"]
+        if found.get("overfull"):
+            self.progress.say(
+                f"{deduplicate.STAGE}: {found['overfull']:,} buckets over deduplicate.bucket_cap, the largest "
+                f"{found['largest']:,}; {found['further_pairs']:,} more pairs compared in {found['rounds']} rounds, "
+                f"{found['unexamined']:,} left unexamined"
+            )
+        if self.config.substrings.min_words:
+            self.progress.say(
+                f"{substrings.STAGE}: {found['substring_characters']:,} characters cut from "
+                f"{found['substring_documents']:,} documents; {found['substring_overfull']:,} fingerprints in more "
+                f"than deduplicate.bucket_cap places"
+            )
         counts = AuditTally.total([result.facts]).counts()
         if not counts.kept:
             worst = sorted(result.facts["rules"].items(), key=lambda item: -item[1])[:3]
@@ -200,121 +273,80 @@ class Preparation:
 
     def vocabulary(self, cleaned: list[PartRecord]) -> str:
         fingerprint = self._chain(vocabulary.STAGE, vocabulary.VERSION, deduplicate.STAGE)
-        target = self.space.path(vocabulary.MODEL)
-        available = sum(record.facts["text_bytes"] for record in cleaned)
-        share = min(1.0, self.config.vocabulary.sample_bytes / max(available, 1))
+        if self.addition is not None:
+            return self._present_vocabulary(self.addition, len(cleaned))
+        work = VocabularyRun(
+            self.output,
+            self.config.vocabulary,
+            self.request.vocabulary,
+            {record.index: record.facts["text_bytes"] for record in cleaned},
+            fingerprint,
+            self.request.execution,
+            self._job,
+        )
+        note = self._stage(vocabulary.STAGE, fingerprint, len(cleaned), work).facts["note"]
+        if note and self.request.strict:
+            raise PrepareError(f"{note}; --strict was given")
+        if note:
+            self.progress.say(f"vocabulary: {note}")
+        return self.space.path(vocabulary.MODEL)
 
-        def work() -> StageResult:
-            with tempfile.TemporaryDirectory() as directory:
-                if self.request.vocabulary is not None:
-                    model = filesystem.local_copy(self.request.vocabulary, Path(directory))
-                    facts: dict[str, Any] = {"size": check_vocabulary(model), "given": True}
-                else:
-                    tasks = [Task(r.index, {}, digest_of(fingerprint, share, r.index)) for r in cleaned]
-                    self._job(vocabulary.STAGE, tasks, lambda p, path: vocabulary.build(p, self.output, path, share))
-                    model = Path(directory) / "siliang.model"
-                    texts = vocabulary.sample_texts(self.output, len(cleaned))
-                    trained = train_vocabulary(texts, model, self.config.vocabulary)
-                    facts = {"size": trained.size, "given": False, "note": trained.note}
-                data = model.read_bytes()
-            filesystem.write_atomic(target, data)
-            entry = FileEntry(path=vocabulary.MODEL, sha256=filesystem.digest(target), bytes=len(data))
-            return StageResult("", (entry,), facts)
+    def _present_vocabulary(self, addition: Addition, parts: int) -> str:
+        """Another vocabulary would make all token ids others: the one that is there stays."""
+        found = kept_vocabulary(self.space, addition, parts)
+        fingerprint = found.fingerprint
+        if parts > addition.parts:
+            fingerprint = digest_of(self.fingerprints[vocabulary.STAGE], [entry.sha256 for entry in found.files])
+        self.fingerprints[vocabulary.STAGE] = fingerprint
+        self._stage(vocabulary.STAGE, fingerprint, 0, lambda: found)
+        if found.facts.get("learnt_from"):
+            self.progress.say(f"vocabulary: stays as it is, {found.facts['learnt_from']}")
+        return self.space.path(vocabulary.MODEL)
 
-        result = self._stage(vocabulary.STAGE, fingerprint, len(cleaned), work)
-        if result.facts.get("note"):
-            self.progress.say(f"vocabulary: {result.facts['note']}")
-        return target
-
-    def count(self, parts: int, model: str) -> None:
+    def count(self, cleaned: list[PartRecord], model: str) -> None:
         fingerprint = self._chain(count.STAGE, count.VERSION, vocabulary.STAGE)
-        valid_share = self.config.shards.valid_share
-
-        def work() -> StageResult:
-            tasks = [Task(part, {}, digest_of(fingerprint, part)) for part in range(parts)]
-            self.space.clear(count.WORDS)
-            # The combined words are not part files: a killed combine starts again from the finished parts.
-            path = write_tasks(self.output, count.STAGE, tasks)
-            run_job(
-                count.STAGE,
-                lambda p: count.build(p, self.output, path, model, valid_share),
-                self.request.execution,
-                parts,
+        kept = kept_digests(self.output, cleaned, self.results[deduplicate.STAGE].facts["decisions"])
+        work = CountRun(self.output, self.config, cleaned, fingerprint, self.request.execution, model, kept)
+        least = self._stage(count.STAGE, fingerprint, len(cleaned), work).facts["least"]["words"]
+        if least > 1:
+            self.progress.say(
+                f"{count.STAGE}: more than words.max_distinct = {self.config.words.max_distinct:,} distinct words; "
+                f"those of less than {least:,} occurrences are not listed"
             )
-            records = collect_parts(self.output, count.STAGE, tasks)
-            files, words = settle.write_frequencies(self.output, model, parts)
-            return StageResult("", files, {"batches": [r.facts["batches"] for r in records], "words": words})
-
-        self._stage(count.STAGE, fingerprint, parts, work)
 
     def encode(self, model: str) -> None:
         fingerprint = self._chain(encode.STAGE, encode.VERSION, count.STAGE)
-        words, size = self.config.words, self.results[vocabulary.STAGE].facts["size"]
-        counted = self.results[count.STAGE].facts
-        shards: dict[str, list[str]] = {}
-        tasks: list[Task] = []
-        for split in count.SPLITS:
-            plan = encode.plan_shards([sizes[split] for sizes in counted["batches"]], self.config.shards.shard_tokens)
-            shards[split] = [f"{split}/shard-{i:05d}-of-{len(plan):05d}.arrow" for i in range(len(plan))]
-            for number, (path, ranges) in enumerate(zip(shards[split], plan, strict=True)):
-                spec = {"split": split, "shard": number, "path": path, "ranges": ranges}
-                tasks.append(Task(len(tasks), spec, digest_of(fingerprint, spec)))
-
-        def work() -> StageResult:
-            low, high, rare = settle.write_rare(self.output, words, counted["words"])
-            self.space.clear(encode.CHOSEN)
-            path = write_tasks(self.output, f"{encode.STAGE}/shards", tasks)
-            run_job(
-                encode.STAGE,
-                lambda p: encode.build_shards(p, self.output, path, model, words.contexts),
-                self.request.execution,
-                len(tasks),
-            )
-            made = collect_parts(self.output, f"{encode.STAGE}/shards", tasks)
-            notes = self._notes(fingerprint, shards["train"], rare, size)
-            shard_files = tuple(e for record in made for e in record.files if not e.path.startswith("stages/"))
-            return StageResult(
-                "", (*shard_files, *_files(notes)), {"rare_words": rare, "rare_low": low, "rare_high": high}
-            )
-
-        self._stage(encode.STAGE, fingerprint, len(tasks), work)
-
-    def _notes(self, fingerprint: str, train: list[str], rare: int, size: int) -> list[PartRecord]:
-        windows = [
-            Task(i, {"shard": i, "path": path}, digest_of(fingerprint, "windows", path)) for i, path in enumerate(train)
-        ]
-        self._job(
-            f"{encode.STAGE}/windows",
-            windows,
-            lambda p, path: encode.build_windows(p, self.output, path, size, self.config.words.half_window),
-        )
-        files = -(-rare // encode.PARTITION_WORDS)
-        tasks = []
-        for number in range(files):
-            first = number * encode.PARTITION_WORDS
-            spec = {
-                "path": f"notes/notes-{number:05d}-of-{files:05d}.arrow",
-                "first": first,
-                "end": min(first + encode.PARTITION_WORDS, rare),
-                "shards": len(train),
-            }
-            tasks.append(Task(number, spec, digest_of(fingerprint, "notes", spec)))
-        return self._job(f"{encode.STAGE}/notes", tasks, lambda p, path: encode.build_notes(p, self.output, path, size))
+        counted, size = self.results[count.STAGE].facts, self.results[vocabulary.STAGE].facts["size"]
+        shards = plan(self.config, counted["batches"], fingerprint)
+        execution = self.request.execution
+        work = EncodeRun(self.output, self.config, shards, fingerprint, execution, model, size, counted["words"])
+        self._stage(encode.STAGE, fingerprint, len(shards.tasks), work)
 
     def _chain(self, stage: str, stage_version: int, before: str) -> str:
         """The stage's fingerprint: its version, its part of the config, and the stage before it."""
         sections: dict[str, Any] = {
-            deduplicate.STAGE: {"deduplicate": True, "input": {"priority": True}},
+            boilerplate.STAGE: {"boilerplate": True},
+            deduplicate.STAGE: {"deduplicate": True, "substrings": True, "input": {"priority": True}},
             vocabulary.STAGE: {"vocabulary": True},
-            count.STAGE: {"shards": {"valid_share": True}},
+            count.STAGE: {
+                "shards": {"valid_share": True, "test_share": True},
+                "words": {"max_distinct": True, "ngrams": True, "ngram_min_count": True},
+                "mixture": True,
+            },
             encode.STAGE: {"words": True, "shards": True},
         }
         config = self.config.model_dump(mode="json", include=sections[stage])
-        given = self._given_digest() if stage == vocabulary.STAGE else None
+        given: Any = None
+        if stage == vocabulary.STAGE:
+            given = self._given_digest()
+        elif stage == deduplicate.STAGE:
+            given = self.earlier.digests
         self.fingerprints[stage] = digest_of(stage, stage_version, config, given, self.fingerprints[before])
         return self.fingerprints[stage]
 
     def _given_digest(self) -> str | None:
+        if self.request.vocabulary is None and self.addition is not None:
+            return self.addition.given
         return filesystem.digest(self.request.vocabulary) if self.request.vocabulary else None
 
 
@@ -322,23 +354,36 @@ def _files(records: list[PartRecord]) -> tuple[FileEntry, ...]:
     return tuple(entry for record in records for entry in record.files)
 
 
+def check_mixture(config: PipelineConfig, sources: Mapping[str, Counts]) -> None:
+    """Raises ConfigError where a mixture does not name the sources that are there, all and no other."""
+    there = [name for name, counts in sources.items() if counts.kept]
+    missing = [name for name in there if name not in config.mixture]
+    if config.mixture and (missing or set(config.mixture) - set(sources)):
+        unknown = [name for name in config.mixture if name not in sources]
+        raise ConfigError(
+            f"mixture: {f'no source is called {unknown}; ' if unknown else ''}"
+            f"{f'no weight is given to {missing}; ' if missing else ''}the sources are {list(sources)}"
+        )
+
+
 def prepare(request: Request, progress: StageProgress | None = None) -> Manifest:
     """Runs what is unfinished of all stages and returns the manifest.
 
-    Raises InputError, OutputError, RuleError or VocabularyError for what the user gave, PrepareError or JobError for
-    what went wrong on the way; after either, the same call goes on from the finished parts.
+    Raises InputError, OutputError, ProtectError, RuleError or VocabularyError for what the user gave, PrepareError or
+    JobError for what went wrong on the way; after either, the same call goes on from the finished parts.
     """
     check_rules_config(request.config.rules)
     run = Preparation(request, progress or StageProgress(quiet=True))
     if request.vocabulary is not None and filesystem.is_local(request.vocabulary):
-        check_vocabulary(request.vocabulary)
-    run.space.claim(request.config, run._given_digest())
+        given_vocabulary(request.vocabulary)
+    run.space.claim(run.config, run._given_digest())
     cleaned = run.clean()
+    run.boilerplate(cleaned)
     run.deduplicate(cleaned)
     model = run.vocabulary(cleaned)
-    run.count(len(cleaned), model)
+    run.count(cleaned, model)
     run.encode(model)
-    manifest = make_manifest(run.config, run.results, run.fingerprints)
+    manifest = make_manifest(run.config, run.results, run.fingerprints, run.earlier.runs)
     commit(run.space, manifest)
     write_cost(run.space, request.execution, run.results, run.input_bytes)
     if filesystem.is_local(run.output):

@@ -10,7 +10,7 @@ from pipeline.config import PipelineConfig
 from pipeline.io import filesystem
 from schemas.manifest import FileEntry
 
-PRODUCTS = ("vocabulary", "frequency", "notes", "train", "valid", "audit")
+PRODUCTS = ("vocabulary", "frequency", "notes", "train", "valid", "test", "audit")
 """Directories of the finished corpus."""
 
 

@@ -77,6 +77,7 @@ def note(vocabulary_size: int) -> pa.Schema:
                 _list(pa.field("item", context, nullable=False)),
                 "windows: token ids around one occurrence; the word itself is tokens[start:end]",
             ),
+            _field("family", _list(pa.uint32()), "word_ids of other rare forms of the word, ascending", nullable=True),
         ]
     )
 
@@ -93,6 +94,15 @@ TOKEN_FREQUENCY = pa.schema(
 WORD_FREQUENCY = pa.schema(
     [
         _field("word", pa.string(), "normalised word; rows by falling count, then by word"),
+        _field("count", pa.uint64(), "occurrences in the kept documents"),
+        _field("documents", pa.uint64(), "kept documents that hold it"),
+    ]
+)
+
+NGRAM_FREQUENCY = pa.schema(
+    [
+        _field("n", pa.uint8(), "words in it: 2 or 3"),
+        _field("ngram", pa.string(), "normalised words in a row, joined by a space; rows by n, falling count, n-gram"),
         _field("count", pa.uint64(), "occurrences in the kept documents"),
         _field("documents", pa.uint64(), "kept documents that hold it"),
     ]
@@ -125,6 +135,7 @@ AUDIT = pa.schema(
         _field("duplicate_of", pa.string(), "doc_id of the kept document it duplicates", nullable=True),
         _field("duplicate_record", pa.string(), "record of that kept document", nullable=True),
         _field("jaccard", pa.float64(), "exact Jaccard of the two shingle sets (1.0 for exact copies)", nullable=True),
+        _field("kind", pa.string(), "of a duplicate: exact, near, contained or protected", nullable=True),
         _field("language", pa.string(), "ISO 639-1 code, or 'und'", nullable=True),
         _field("language_score", pa.float64(), "0..1, the identifier's own confidence", nullable=True),
         _field("repairs", _list(pa.string()), "names of the repairs that changed something, in order of use"),

@@ -51,6 +51,26 @@ class FileEntry(_Frozen):
     """Token ids in the file; 0 where it holds none."""
 
 
+class MixturePart(_Frozen):
+    """One source of a weighted mixture."""
+
+    weight: float
+    """As configured; the source's share is its weight over the sum of all weights."""
+    files: list[str]
+    """Paths of its train shards, in order; they hold nothing else."""
+
+
+class EarlierRun(_Frozen):
+    """A finished output whose kept documents counted as already kept."""
+
+    name: str
+    """What stands before "//" in `duplicate_record` of the audit."""
+    manifest: str
+    """sha256 of its manifest.json."""
+    kept: int
+    """Its kept documents."""
+
+
 class Manifest(_Frozen):
     """What a prepared corpus is and where it came from."""
 
@@ -69,7 +89,15 @@ class Manifest(_Frozen):
     """Sorted by path."""
     vocabulary_size: int
     tokens: int
-    """Token ids in train and valid together."""
+    """Token ids in train, valid and test together."""
+    source_tokens: dict[str, dict[str, int]] = {}
+    """Source -> split (train, valid, test) -> token ids."""
+    mixture: dict[str, MixturePart] = {}
+    """Source -> its weight and train shards; empty where no mixture was configured."""
+    against: list[EarlierRun] = []
+    """Sorted by name. Their documents are in none of the counts."""
+    vocabulary_note: str = ""
+    """Which part of the corpus the vocabulary was learnt from, where that is not all of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 

@@ -11,6 +11,12 @@ from pipeline.report.visible import visible_text
 from schemas.arrow import AUDIT
 
 VERDICT_STYLES = {"kept": "green", "filtered": "yellow", "duplicate": "blue", "quarantined": "red"}
+_DUPLICATES = {
+    "exact": "an exact copy of",
+    "near": "a near-duplicate of",
+    "contained": "a part of",
+    "protected": "one that shares text with",
+}
 EXPLAINED = 5
 """Up to this many rows each gets its paragraph under the table."""
 
@@ -37,10 +43,12 @@ def _verdict(row: dict[str, Any]) -> str:
         case "kept":
             count = len(row["scores"])
             return f"was kept: no rule in use decided against it ({count} rule{'' if count == 1 else 's'} scored it)"
+        case "filtered" if row["kind"] == "protected":
+            return f"was removed as {_DUPLICATES['protected']} a protected item"
         case "filtered":
             return f"was filtered: rule {rule} decided{_measured(row)}"
         case "duplicate":
-            return f"was removed as {'an exact copy' if row['rule'] == 'exact' else 'a near-duplicate'}{_twin(row)}"
+            return f"was removed as {_DUPLICATES.get(row['kind'], 'a duplicate of')} {_twin(row)}"
         case "quarantined":
             return f"was quarantined: {rule}"
         case verdict:
@@ -60,7 +68,7 @@ def _twin(row: dict[str, Any]) -> str:
     twin = _shown(row["duplicate_record"] or "") or "a kept document"
     doc_id = f" (doc_id {_shown(row['duplicate_of'])})" if row["duplicate_of"] else ""
     jaccard = f" with an exact Jaccard of {row['jaccard']:.3f}" if row["jaccard"] is not None else ""
-    return f" of {twin}{doc_id}{jaccard}"
+    return f"{twin}{doc_id}{jaccard}"
 
 
 def _shown(text: str, limit: int = 160) -> str:

@@ -17,13 +17,14 @@ from rich.text import Text
 from pipeline.config import PipelineConfig
 from pipeline.inspect.difference import Difference, difference
 from pipeline.inspect.explanation import VERDICT_STYLES
-from pipeline.inspect.rules import broken
+from pipeline.inspect.rules import broken, described
 from pipeline.io.inputs import InputError, InputFile, list_inputs
 from pipeline.io.read import read_batches
 from pipeline.report.visible import visible_text
 from pipeline.stages.clean import clean_batch
 from pipeline.text.html import main_text
-from pipeline.text.rules import check_rules_config, describe_rules
+from pipeline.text.language_rules import rules_for
+from pipeline.text.rules import check_rules_config, scored
 
 STANDARD_INPUT = "-"
 _RECORD = re.compile(r"(.+)#([0-9]+)", re.S)
@@ -46,8 +47,9 @@ class Trial:
     chars_out: int
     repairs: tuple[str, ...]
     rules: tuple[dict[str, Any], ...]
-    """In deciding order: rule, set, unit, comparison, score (None where the rule does not apply), limit, breaks,
-    decides (under this config it may drop), cuts (under this config it may cut lines), decided (it dropped)."""
+    """In deciding order, rules on demand only where their set is chosen: rule, set, unit, comparison, score (None where
+    the rule does not apply), limit, breaks, decides (under this config it may drop), cuts (under this config it may cut
+    lines), decided (it dropped)."""
     difference: Difference
     """From the text as it was read (of HTML: its main text) to the clean text."""
 
@@ -98,29 +100,32 @@ def _try(file: InputFile, number: str | None, name: str, config: PipelineConfig)
 
 def score(raw: pa.RecordBatch, more: bool, config: PipelineConfig) -> Trial:
     """`raw`: one row of the schema RECORDS."""
-    read = main_text(raw)["text"][0].as_py()
+    read = main_text(raw, config.html)["text"][0].as_py()
     clean = clean_batch(raw, config)
     (row,) = clean.to_pylist()
     sound = row["quarantine"] is None
     scores = {item["rule"]: item for item in row["scores"]}
     rules = []
-    for described in describe_rules(config.rules):
-        item = scores.get(described["name"])
-        breaks = item is not None and bool(broken(described, np.array(item["score"]), np.array(item["limit"])))
+    used = {rule.name for rule in (*rules_for(config.language), *scored(config.rules))}
+    for rule in described(config):
+        if rule["name"] not in used:
+            continue
+        item = scores.get(rule["name"])
+        breaks = item is not None and bool(broken(rule, np.array(item["score"]), np.array(item["limit"])))
         rules.append(
             {
-                "rule": described["name"],
-                "set": described["set"],
-                "unit": described["unit"],
-                "comparison": described["comparison"],
+                "rule": rule["name"],
+                "set": rule["set"],
+                "unit": rule["unit"],
+                "comparison": rule["comparison"],
                 "score": None if item is None else item["score"],
-                "limit": described["limit_in_force"] if item is None else item["limit"],
+                "limit": rule["limit_in_force"] if item is None else item["limit"],
                 "breaks": breaks,
-                "decides": described["decides"],
-                "cuts": described["unit"] == "line"
-                and described["set"] in config.rules.sets
-                and described["name"] not in config.rules.disable,
-                "decided": described["name"] == row["rule"],
+                "decides": rule["decides"],
+                "cuts": rule["unit"] == "line"
+                and rule["set"] in config.rules.sets
+                and rule["name"] not in config.rules.disable,
+                "decided": rule["name"] == row["rule"],
             }
         )
     return Trial(

@@ -9,9 +9,12 @@ LOST_SHARE = 0.30
 """A source that loses more than this is worth reading by eye."""
 QUARANTINE_SHARE = 0.5
 """Of the limit at which the run would have failed."""
+REMOVED_SHARE = 0.30
+"""Of a source's records that passed the rules, removed by deduplication: so much is right only where the source repeats
+itself or another."""
 BYTE_FALLBACK_SHARE = 0.02
 GROUP_SHARE = 0.01
-"""Of the input, removed as copies of one document."""
+"""Of the input, one kept document with all that was removed as its duplicates."""
 FEW_VALID_DOCUMENTS = 10
 FEW_VALID_TOKENS = 1_000
 NAMED = 8
@@ -43,6 +46,28 @@ def contradictions(audit: Counts, manifest: Counts) -> list[Alarm]:
     if not audit.kept:
         found.append(Alarm(level="alarm", title="Nothing was kept", detail=f"{audit.input:,} records came in."))
     return found
+
+
+def _records_removed(source: Source) -> tuple[int, str]:
+    return -source.removed.total, source.name
+
+
+def removals(sources: Sequence[Source]) -> list[Alarm]:
+    """Sources of which deduplication removed more than REMOVED_SHARE, most records first."""
+    worst = sorted((source for source in sources if source.deduplicated > REMOVED_SHARE), key=_records_removed)
+    return _bounded(
+        [
+            Alarm(
+                level="alarm",
+                title=f"Source {source.name} lost {_percent(source.deduplicated)} of its documents to deduplication",
+                detail=f"Of {source.reached:,} that passed the rules {source.removed.exact:,} were removed as exact "
+                f"copies, {source.removed.near:,} as near-duplicates, {source.removed.contained:,} as contained and "
+                f"{source.removed.protected:,} as protected. Read some with `siliang-pipeline inspect --duplicates`.",
+            )
+            for source in worst
+        ],
+        "Sources lost much to deduplication",
+    )
 
 
 def _records_lost(source: Source) -> tuple[int, str]:
@@ -97,19 +122,31 @@ def vocabulary(tokens: Tokens) -> list[Alarm]:
     return [Alarm(level="warning", title=title, detail=detail)]
 
 
-def groups(duplicates: Duplicates, counts: Counts) -> list[Alarm]:
-    large = [group for group in duplicates.groups if group.removed > max(1, GROUP_SHARE * counts.input)]
+def groups(duplicates: Duplicates) -> list[Alarm]:
+    large = [group for group in duplicates.groups if group.removed > 1 and group.share > GROUP_SHARE]
     return _bounded(
         [
             Alarm(
                 level="warning",
-                title=f"{group.removed:,} records are copies of one document",
-                detail=f"{_percent(group.removed / counts.input)} of the input: {group.record or group.doc_id}.",
+                title=f"{group.removed:,} records are duplicates of one document",
+                detail=f"{_percent(group.share)} of the input, with the one kept: {group.record or group.doc_id}.",
             )
             for group in large
         ],
         "Large groups of duplicates",
     )
+
+
+def unexamined(duplicates: Duplicates) -> list[Alarm]:
+    search = duplicates.search
+    if search is None or not search.unexamined:
+        return []
+    detail = (
+        f"Candidates of {search.overfull or 0:,} buckets over deduplicate.bucket_cap were compared in "
+        f"{search.rounds or 0:,} further rounds; a near-duplicate among these pairs stays."
+    )
+    title = f"{search.unexamined:,} pairs of very large buckets were not looked at"
+    return [Alarm(level="note", title=title, detail=detail)]
 
 
 def silent_rules(rules: Sequence[Rule]) -> list[Alarm]:

@@ -17,11 +17,13 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from pipeline.report.alarms import REMOVED_SHARE
 from pipeline.report.model import Report
 from pipeline.report.visible import cut, visible_text
 
 INK, FAINT, GRID, PAPER = "#1d2733", "#5b6675", "#dfe4ea", "#ffffff"
 KEPT, FILTERED, DUPLICATE, QUARANTINED = "#2f7d6b", "#c8843c", "#5876b8", "#b0455a"
+NEAR = "#8a62a8"
 DARK = {
     INK: "#e4e9ef",
     FAINT: "#a3aebb",
@@ -31,10 +33,12 @@ DARK = {
     FILTERED: "#dba15f",
     DUPLICATE: "#839fdc",
     QUARANTINED: "#d97488",
+    NEAR: "#b795d3",
 }
 """Light colour -> dark colour: a picture is drawn once and recoloured."""
 
 VERDICT_COLOURS = {"kept": KEPT, "filtered": FILTERED, "duplicate": DUPLICATE, "quarantined": QUARANTINED}
+KIND_COLOURS = {"exact": DUPLICATE, "near": NEAR, "contained": FILTERED, "protected": QUARANTINED}
 BARS = 14
 """Bars of a chart over names; its table holds the rest."""
 LABEL = 22
@@ -79,10 +83,12 @@ def charts(report: Report) -> dict[str, Chart]:
     drawers: dict[str, Callable[[Report], Chart | None]] = {
         "flow": flow,
         "rules": rules,
+        "removals": removals,
         "duplicates": duplicates,
         "languages": languages,
         "lengths": lengths,
         "zipf": zipf,
+        "heaps": heaps,
         "performance": performance,
     }
     drawn = {name: draw(report) for name, draw in drawers.items()}
@@ -190,6 +196,32 @@ def rules(report: Report) -> Chart | None:
     return _draw(paint, "Rules that decided", alt, 0.7 + 0.25 * len(fired))
 
 
+def removals(report: Report) -> Chart | None:
+    """Share of each source that deduplication removed, by kind, the greatest first."""
+    losing = [source for source in report.sources if source.removed.total]
+    if not losing:
+        return None
+    shown = sorted(losing, key=lambda source: (-source.deduplicated, source.name))[:BARS]
+    names = [f"{_label(source.name)}  {_short(source.reached)}" for source in shown]
+    parts = [
+        (kind, colour, [100 * getattr(source.removed, kind) / source.reached for source in shown])
+        for kind, colour in KIND_COLOURS.items()
+        if getattr(report.duplicates, kind)
+    ]
+
+    def paint(axes: Axes) -> None:
+        _bars(axes, names, parts, "share of the records that passed the rules, %")
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xlim(0, max(100 * REMOVED_SHARE * 1.1, *(100 * source.deduplicated for source in shown)))
+        axes.axvline(100 * REMOVED_SHARE, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+
+    alt = (
+        f"{len(losing)} sources lost records to deduplication; most: {visible_text(shown[0].name, 60)}, "
+        f"{100 * shown[0].deduplicated:.1f} %. The dashed line is the share that raises an alarm."
+    )
+    return _draw(paint, "Removed by deduplication", alt, 0.95 + 0.27 * len(shown))
+
+
 def duplicates(report: Report) -> Chart | None:
     """Histogram of the verified Jaccard, and what MinHash would have found."""
     d = report.duplicates
@@ -288,6 +320,32 @@ def zipf(report: Report) -> Chart | None:
 
     alt = f"Count against rank of {report.words.distinct:,} words, from {points[0][1]:,} down to {points[-1][1]:,}."
     return _draw(paint, "Word frequency", alt, 2.7)
+
+
+def heaps(report: Report) -> Chart | None:
+    """Distinct words against running words, and the law that is fitted to them."""
+    told = report.words.counting
+    if told is None or len(told.heaps) < 3:
+        return None
+    points, (k, beta) = told.heaps, told.heaps_law
+
+    def paint(axes: Axes) -> None:
+        ends = [max(1, points[0][0]), points[-1][0]]
+        if k:
+            law = [k * x**beta for x in ends]
+            axes.loglog(ends, law, color=FILTERED, linewidth=1.2, label=f"{k:.3g} · n^{beta:.3g}")
+        x, y = zip(*points, strict=True)
+        axes.loglog(x, y, color=DUPLICATE, marker="o", markersize=3, linewidth=1, label="distinct words")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(_short))
+            axis.set_minor_locator(NullLocator())
+        axes.grid()
+        axes.set_xlabel("running words n (log scale)")
+        axes.set_ylabel("distinct words (log scale)")
+        _legend(axes, 2)
+
+    alt = f"Distinct words against running words, up to {points[-1][1]:,} in {points[-1][0]:,}"
+    return _draw(paint, "Vocabulary growth", alt + (f"; Heaps' law with exponent {beta:.3g}." if k else "."), 2.9)
 
 
 def performance(report: Report) -> Chart | None:

@@ -6,8 +6,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipeline.config import PipelineConfig
-from pipeline.report import alarms, frequency
+from pipeline.report import alarms, frequency, vocabulary
 from pipeline.report.audit import tables
+from pipeline.report.boilerplate import boilerplate, characters_cut
 from pipeline.report.model import Alarm, Performance, Provenance, Report, Rule
 from pipeline.report.rules import RuleCounts
 from pipeline.report.scan import Scan
@@ -30,19 +31,23 @@ def collect(directory: str | Path) -> Report:
     for table in tables(root, audit):
         scan.add(table)
     counts = scan.counts()
-    sources = scan.source_summaries()
+    sources = scan.source_summaries(characters_cut(root))
     rules = _rules(scan, manifest)
-    duplicates = scan.duplicates.summary(root, audit, config.deduplicate)
+    duplicates = scan.duplicates.summary(root, audit, config.deduplicate, counts.input)
     chars_kept = sum(source.chars_kept for source in sources)
     tokens = frequency.tokens(root, manifest, chars_kept)
+    cut, much_cut = boilerplate(root, sources)
     performance, unreadable = _performance(root)
     return Report(
         alarms=(
             *alarms.contradictions(counts, manifest.counts),
             *alarms.quarantine(counts, config.input.max_quarantined),
             *alarms.validation(tokens, config.shards.valid_share),
+            *alarms.removals(sources),
             *alarms.losses(sources),
-            *alarms.groups(duplicates, counts),
+            *much_cut,
+            *alarms.groups(duplicates),
+            *alarms.unexamined(duplicates),
             *alarms.vocabulary(tokens),
             *alarms.silent_rules(rules),
             *unreadable,
@@ -54,12 +59,14 @@ def collect(directory: str | Path) -> Report:
         rules=rules,
         quarantine=scan.quarantine(),
         duplicates=duplicates,
+        boilerplate=cut,
         languages=scan.language_summaries(),
         lengths=scan.lengths(),
         repairs=scan.repair_counts(),
         tokens=tokens,
         words=frequency.words(root, manifest),
         rare=frequency.rare(root, manifest),
+        vocabulary=vocabulary.reported(root, manifest),
         performance=performance,
         provenance=Provenance(
             schema_=manifest.schema_,

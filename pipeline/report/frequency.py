@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 import sentencepiece
 
 from pipeline.report.examples import NAME_LIMIT, TEXT_LIMIT
-from pipeline.report.model import Rare, RareWord, Tokens, Window, Word, Words
+from pipeline.report.facts import counting, rare_facts
+from pipeline.report.model import Rare, RareWord, SourceTokens, Tokens, Window, Word, Words
 from pipeline.report.visible import cut
 from schemas.arrow import TOKEN_FREQUENCY, WORD_FREQUENCY, note
 from schemas.manifest import Manifest, ManifestError
@@ -17,11 +18,13 @@ from schemas.shard import open_shard
 from schemas.vocabulary import FIRST_ORDINARY
 
 MODEL = "vocabulary/siliang.model"
+SPLITS = ("train", "valid", "test")
 FREQUENT_WORDS = 40
 RARE_WORDS = 20
 WINDOWS = 2
 ZIPF_POINTS = 64
 BYTE_PIECE = r"^<0x[0-9A-F]{2}>$"
+RESERVED_PIECE = r"^\[RESERVED[0-9]+\]$"
 
 
 def _batches(directory: Path, path: str, schema: pa.Schema):  # type: ignore[no-untyped-def]
@@ -41,14 +44,21 @@ def tokens(directory: Path, manifest: Manifest, chars_kept: int) -> Tokens:
         is_byte = pc.match_substring_regex(batch["piece"], BYTE_PIECE)
         total += pc.sum(batch["count"]).as_py() or 0
         used_bytes += pc.sum(batch["count"].filter(is_byte)).as_py() or 0
-        ordinary = pc.and_(pc.greater_equal(batch["token_id"], FIRST_ORDINARY), pc.invert(is_byte))
+        reserved = pc.match_substring_regex(batch["piece"], RESERVED_PIECE)
+        ordinary = pc.and_(pc.greater_equal(batch["token_id"], FIRST_ORDINARY), pc.invert(pc.or_(is_byte, reserved)))
         unused += pc.sum(pc.and_(ordinary, pc.equal(batch["count"], 0))).as_py() or 0
-    train, valid = manifest.under("train"), manifest.under("valid")
+    train, valid, test = (manifest.under(split) for split in SPLITS)
     return Tokens(
         train=sum(entry.tokens for entry in train),
         valid=sum(entry.tokens for entry in valid),
         train_documents=sum(entry.rows for entry in train),
         valid_documents=sum(entry.rows for entry in valid),
+        test=sum(entry.tokens for entry in test),
+        test_documents=sum(entry.rows for entry in test),
+        by_source=tuple(
+            SourceTokens(name=cut(name, NAME_LIMIT), **{split: found.get(split, 0) for split in SPLITS})
+            for name, found in sorted(manifest.source_tokens.items())
+        ),
         vocabulary_size=manifest.vocabulary_size,
         unused_pieces=unused,
         byte_fallback_share=used_bytes / total if total else 0.0,
@@ -76,7 +86,13 @@ def words(directory: Path, manifest: Manifest) -> Words:
         counts.update(zip(ranks.tolist(), here[ranks - distinct - 1].tolist(), strict=True))
         distinct += len(here)
         total += int(here.sum())
-    return Words(distinct=distinct, total=total, frequent=tuple(frequent), zipf=tuple(counts.items()))
+    return Words(
+        distinct=distinct,
+        total=total,
+        frequent=tuple(frequent),
+        zipf=tuple(counts.items()),
+        counting=counting(directory, manifest),
+    )
 
 
 def rare(directory: Path, manifest: Manifest) -> Rare:
@@ -87,7 +103,7 @@ def rare(directory: Path, manifest: Manifest) -> Rare:
     files = [entry for entry in manifest.under("notes") if entry.rows]
     count = sum(entry.rows for entry in files)
     if not count:
-        return Rare(words=0, occurrences=0)
+        return Rare(words=0, occurrences=0, facts=rare_facts(directory, manifest))
     chosen = np.unique(np.linspace(0, count - 1, min(RARE_WORDS, count)).round().astype(np.int64))
     processor = _vocabulary(directory)
     schema = note(manifest.vocabulary_size)
@@ -102,7 +118,8 @@ def rare(directory: Path, manifest: Manifest) -> Rare:
                 word = cut(row["word"], NAME_LIMIT)
                 shown.append(RareWord(word=word, count=row["count"], documents=row["documents"], windows=windows))
             start += len(batch)
-    return Rare(words=count, occurrences=occurrences, examples=tuple(shown))
+    facts = rare_facts(directory, manifest)
+    return Rare(words=count, occurrences=occurrences, examples=tuple(shown), facts=facts)
 
 
 def _vocabulary(directory: Path) -> sentencepiece.SentencePieceProcessor:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import orjson
 from pydantic import BaseModel, ConfigDict
 
+from pipeline.report.facts import Counting, RareFacts
 from schemas.manifest import Counts
 
 REPORT_SCHEMA = "siliang-report/1"
@@ -28,6 +29,23 @@ class NamedCount(_Frozen):
     count: int
 
 
+class Removed(_Frozen):
+    """Records that deduplication removed, by what they are duplicates of."""
+
+    exact: int = 0
+    """Of the same normalised text as a kept document."""
+    near: int = 0
+    """Of a kept document with at least the threshold's exact Jaccard."""
+    contained: int = 0
+    """Held by a larger kept document."""
+    protected: int = 0
+    """Of a protected item: an evaluation set's."""
+
+    @property
+    def total(self) -> int:
+        return self.exact + self.near + self.contained + self.protected
+
+
 class Source(_Frozen):
     """What came in from one source and what stayed."""
 
@@ -37,6 +55,19 @@ class Source(_Frozen):
     """Code points of its records before extraction and repair."""
     chars_kept: int
     """Code points of clean text in its kept records."""
+    removed: Removed = Removed()
+    boilerplate: int = 0
+    """Code points that were cut as boilerplate from its records, those of removed ones included."""
+
+    @property
+    def reached(self) -> int:
+        """Records that passed the rules, and so came to deduplication."""
+        return self.counts.kept + self.removed.total
+
+    @property
+    def deduplicated(self) -> float:
+        """Share of `reached` that deduplication removed, 0..1."""
+        return self.removed.total / self.reached if self.reached else 0.0
 
     @property
     def lost(self) -> float:
@@ -87,13 +118,17 @@ class Reason(_Frozen):
     examples: tuple[Example, ...] = ()
 
 
-class Pair(_Frozen):
-    """A removed record beside the kept document that justifies it."""
+Kind = Literal["exact", "near", "contained", "protected"]
 
-    kind: Literal["exact", "near"]
-    jaccard: float
+
+class Pair(_Frozen):
+    """A removed record beside the kept document, or the protected item, that justifies it."""
+
+    kind: Kind
+    jaccard: float | None
     removed: Example
-    kept: Example
+    kept: Example | None
+    """None where none is named: the removed record's detail then says more."""
 
 
 class Group(_Frozen):
@@ -102,6 +137,8 @@ class Group(_Frozen):
     doc_id: str
     record: str
     removed: int
+    share: float
+    """Of the input: the kept document and those removed."""
     excerpt: str = ""
 
 
@@ -111,9 +148,42 @@ class Histogram(_Frozen):
     counts: tuple[int, ...]
 
 
+class Search(_Frozen):
+    """How the near-duplicates were found, as the deduplicate stage counted it; None what it did not count."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    compared: int | None = None
+    """Documents with a signature."""
+    short: int | None = None
+    """Documents too short for one."""
+    buckets: int | None = None
+    """Buckets of at least two documents."""
+    overfull: int | None = None
+    """Those with more documents than the cap."""
+    largest: int | None = None
+    """Documents in the largest bucket."""
+    pairs: int | None = None
+    """Candidate pairs whose exact Jaccard was computed at first."""
+    further_pairs: int | None = None
+    """And in the rounds over overfull buckets."""
+    rounds: int | None = None
+    """Rounds over overfull buckets."""
+    edges: int | None = None
+    """Pairs at or above the threshold."""
+    resolution_rounds: int | None = None
+    """Rounds of jobs that resolved them; 0 where one process did."""
+    unexamined: int | None = None
+    """Pairs of overfull buckets that the last round passed over."""
+    contained_pairs: int | None = None
+    """Pairs that were looked at for containment."""
+
+
 class Duplicates(_Frozen):
     exact: int
     near: int
+    contained: int = 0
+    protected: int = 0
     threshold: float
     bands: int
     rows: int
@@ -124,6 +194,26 @@ class Duplicates(_Frozen):
     groups: tuple[Group, ...] = ()
     """Largest first."""
     pairs: tuple[Pair, ...] = ()
+    search: Search | None = None
+    """None where the deduplicate stage's files are gone."""
+
+
+class BoilerplateLine(_Frozen):
+    """A line that was cut from many documents of a source."""
+
+    source: str
+    line: str
+    documents: int
+    """Documents it was cut from, copies among them."""
+    characters: int
+
+
+class Boilerplate(_Frozen):
+    distinct: int = 0
+    """Lines that were cut, each counted once."""
+    characters: int = 0
+    lines: tuple[BoilerplateLine, ...] = ()
+    """Most characters first."""
 
 
 class Language(_Frozen):
@@ -143,11 +233,23 @@ class Lengths(_Frozen):
     """Records (of any verdict) without a character of clean text."""
 
 
+class SourceTokens(_Frozen):
+    """Tokens of one source in each split."""
+
+    name: str
+    train: int = 0
+    valid: int = 0
+    test: int = 0
+
+
 class Tokens(_Frozen):
     train: int
     valid: int
     train_documents: int
     valid_documents: int
+    test: int = 0
+    test_documents: int = 0
+    by_source: tuple[SourceTokens, ...] = ()
     vocabulary_size: int
     unused_pieces: int
     """Ordinary pieces of the vocabulary that never occur."""
@@ -165,10 +267,14 @@ class Word(_Frozen):
 
 class Words(_Frozen):
     distinct: int
+    """Listed words."""
     total: int
+    """Their occurrences."""
     frequent: tuple[Word, ...] = ()
     zipf: tuple[tuple[int, int], ...] = ()
     """(rank, count) at logarithmically spaced ranks."""
+    counting: Counting | None = None
+    """None where the count stage's files are gone."""
 
 
 class Window(_Frozen):
@@ -191,6 +297,8 @@ class Rare(_Frozen):
     words: int
     occurrences: int
     examples: tuple[RareWord, ...] = ()
+    facts: RareFacts | None = None
+    """None where the encode stage's files are gone."""
 
 
 class Stage(_Frozen):
@@ -247,12 +355,15 @@ class Report(_Frozen):
     rules: tuple[Rule, ...]
     quarantine: tuple[Reason, ...]
     duplicates: Duplicates
+    boilerplate: Boilerplate = Boilerplate()
     languages: tuple[Language, ...]
     lengths: Lengths
     repairs: tuple[NamedCount, ...]
     tokens: Tokens
     words: Words
     rare: Rare
+    vocabulary: dict[str, Any] | None = None
+    """pipeline.report.vocabulary.vocabulary_quality."""
     performance: Performance | None
     provenance: Provenance
 

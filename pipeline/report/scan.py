@@ -4,7 +4,9 @@ Memory depends on the number of sources, rules, languages and repairs, never on 
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +14,7 @@ import pyarrow.compute as pc
 
 from pipeline.report.duplicates import DuplicateScan
 from pipeline.report.examples import NAME_LIMIT, Nearest, Order, example, positions
-from pipeline.report.model import Language, Lengths, NamedCount, Reason, Source
+from pipeline.report.model import Language, Lengths, NamedCount, Reason, Removed, Source
 from pipeline.report.rules import EXAMPLES, RuleScan
 from pipeline.report.visible import cut
 from schemas.arrow import VERDICTS
@@ -36,6 +38,8 @@ class Scan:
         self.sources: Counter[tuple[str, str]] = Counter()
         self.chars_in: Counter[str] = Counter()
         self.chars_kept: Counter[str] = Counter()
+        self.removed: Counter[tuple[str, str]] = Counter()
+        """(source, kind of duplicate) -> records."""
         self.filtered: Counter[str] = Counter()
         """Rule -> records it decided against."""
         self.reasons: Counter[str] = Counter()
@@ -55,10 +59,10 @@ class Scan:
         self._add_lengths(table, verdict)
         self._add_quarantined(table, verdict, order)
         self.rules.add(table, verdict, order)
-        self.duplicates.add(table, verdict, order)
+        self.duplicates.add(table, order)
 
     def _add_counts(self, table: pa.Table) -> None:
-        table = table.select(["source", "verdict", "rule", "language", "repairs", "chars_in", "chars_out"])
+        table = table.select(["source", "verdict", "rule", "kind", "language", "repairs", "chars_in", "chars_out"])
         sums = table.group_by(["source", "verdict"]).aggregate(
             [([], "count_all"), ("chars_in", "sum"), ("chars_out", "sum")]
         )
@@ -67,6 +71,9 @@ class Scan:
             self.chars_in[row["source"]] += row["chars_in_sum"]
             if row["verdict"] == "kept":
                 self.chars_kept[row["source"]] += row["chars_out_sum"]
+        for row in table.group_by(["source", "kind"]).aggregate([([], "count_all")]).to_pylist():
+            if row["kind"] is not None:
+                self.removed[row["source"], row["kind"]] += row["count_all"]
         for row in table.group_by(["verdict", "rule"]).aggregate([([], "count_all")]).to_pylist():
             if row["verdict"] in ("filtered", "quarantined"):
                 into = self.filtered if row["verdict"] == "filtered" else self.reasons
@@ -94,8 +101,8 @@ class Scan:
             for row in some[order.nearest(some, np.zeros(len(some)), EXAMPLES)].tolist():
                 best.offer(table, row, 0, partial(example, table, row))
 
-    def source_summaries(self) -> tuple[Source, ...]:
-        """Most records first; beyond SHOWN_SOURCES the smallest are added up."""
+    def source_summaries(self, boilerplate: Mapping[str, int] = MappingProxyType({})) -> tuple[Source, ...]:
+        """Most records first; beyond SHOWN_SOURCES the smallest are added up. boilerplate: source -> characters cut."""
         sizes: Counter[str] = Counter()
         for (source, _), count in self.sources.items():
             sizes[source] += count
@@ -106,6 +113,8 @@ class Scan:
             into["input"] += size
             into["chars_in"] += self.chars_in[source]
             into["chars_kept"] += self.chars_kept[source]
+            into["boilerplate"] += boilerplate.get(source, 0)
+            into.update({kind: self.removed[source, kind] for kind in Removed.model_fields})
             into.update({verdict: self.sources[source, verdict] for verdict in VERDICTS})
         return tuple(
             Source(
@@ -113,6 +122,8 @@ class Scan:
                 counts=Counts(**{key: count[key] for key in ("input", *VERDICTS)}),
                 chars_in=count["chars_in"],
                 chars_kept=count["chars_kept"],
+                removed=Removed(**{kind: count[kind] for kind in Removed.model_fields}),
+                boilerplate=count["boilerplate"],
             )
             for name, count in sorted(merged.items(), key=lambda item: (-item[1]["input"], item[0]))
         )

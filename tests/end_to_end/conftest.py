@@ -20,6 +20,8 @@ text_fields = ["text", "paragraphs"]
 split_characters = 1500
 unit_bytes = 60_000
 max_quarantined = 0.2
+[rules]
+sets = ["siliang", "gopher-quality"]
 [vocabulary]
 size = 2000
 sample_bytes = 400_000

@@ -108,7 +108,7 @@ def test_nothing_kept_says_what_decided(tmp_path, siliang_pipeline):
     with gzip.open(tmp_path / "short.jsonl.gz", "wt") as handle:
         handle.write('{"text": "Too short."}\n' * 3)
     done = siliang_pipeline("prepare", tmp_path / "short.jsonl.gz", "--output", tmp_path / "o")
-    wrong(done, 1, "no document was kept of 3 records", "gopher.min_words (3)")
+    wrong(done, 1, "no document was kept of 3 records", "siliang.min_words (3)")
 
 
 def test_a_full_disk_is_one_clear_line_and_the_next_run_goes_on(raw, tmp_path, siliang_pipeline):

@@ -113,9 +113,9 @@ def test_try_reads_the_standard_input_and_is_not_harmed(siliang_pipeline):
     done = siliang_pipeline("rules", "--try", "-", input=HOSTILE * 4)
     (trial,) = rows_of((done.returncode, done.stdout, done.stderr))
     assert trial["record"] == "stdin#1"
-    assert (trial["verdict"], trial["rule"]) == ("filtered", "gopher.min_words")
+    assert (trial["verdict"], trial["rule"]) == ("filtered", "siliang.max_duplicate_10gram_characters")
     decided = next(rule for rule in trial["rules"] if rule["decided"])
-    assert decided["rule"] == "gopher.min_words"
+    assert decided["rule"] == "siliang.max_duplicate_10gram_characters"
     assert decided["breaks"]
     assert decided["score"] < decided["limit"]
     assert trial["repairs"]

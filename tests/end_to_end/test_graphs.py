@@ -6,19 +6,32 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 
 from pipeline.config import PipelineConfig
-from pipeline.stages import clean, count, deduplicate, encode, vocabulary
+from pipeline.stages import candidates, chain, clean, count, deduplicate, encode, heavy, verify, vocabulary
 
 CONFIG = PipelineConfig()
 OUT = "gs://siliang-bucket/out"
 TASKS = f"{OUT}/tasks.jsonl"
+PARTS = f"{OUT}/parts.json"
+CANDIDATES = [
+    ("deduplicate/digests", TASKS, candidates.MakeDigests(OUT, 16)),
+    ("deduplicate/copies", TASKS, candidates.MakeCopies(OUT, PARTS)),
+    ("deduplicate/bands", TASKS, candidates.MakeBands(OUT, CONFIG.deduplicate)),
+    ("deduplicate/pairs", TASKS, candidates.MakePairs(OUT, PARTS, CONFIG.deduplicate)),
+    ("deduplicate/shingles", TASKS, verify.MakeShingles(OUT, CONFIG.deduplicate)),
+    ("deduplicate/edges", TASKS, verify.MakeEdges(OUT, PARTS, CONFIG.deduplicate)),
+]
 
 GRAPHS = {
     "clean": lambda p: clean.build(p, OUT, TASKS, CONFIG),
-    "candidates": lambda p: deduplicate.build_candidates(p, OUT, TASKS, CONFIG.deduplicate),
-    "shingles": lambda p: deduplicate.build_shingles(p, OUT, TASKS, CONFIG.deduplicate),
+    "candidates": lambda p: chain.build_chain(p, OUT, CANDIDATES),
     "audit": lambda p: deduplicate.build_audit(p, OUT, TASKS),
-    "vocabulary": lambda p: vocabulary.build(p, OUT, TASKS, 0.5),
-    "count": lambda p: count.build(p, OUT, TASKS, f"{OUT}/vocabulary/siliang.model", 0.01),
+    "vocabulary_candidates": lambda p: vocabulary.build_candidates(p, OUT, TASKS, 1 << 20),
+    "vocabulary_sample": lambda p: vocabulary.build_sample(p, OUT, TASKS),
+    "count": lambda p: count.build(
+        p, OUT, TASKS, f"{OUT}/vocabulary/siliang.model", count.CountOptions.of(CONFIG), count.KINDS
+    ),
+    "cells": lambda p: heavy.build_cells(p, OUT, TASKS, "words", 1 << 22),
+    "left": lambda p: heavy.build_left(p, OUT, TASKS, "ngrams", 1 << 22),
     "shards": lambda p: encode.build_shards(p, OUT, TASKS, f"{OUT}/vocabulary/siliang.model", 8),
     "windows": lambda p: encode.build_windows(p, OUT, TASKS, 16384, 16),
     "notes": lambda p: encode.build_notes(p, OUT, TASKS, 16384),

@@ -11,7 +11,7 @@ def test_an_empty_file_is_the_defaults(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"dedup": {}}, "unknown key 'dedup'; allowed here: input, rules"),
+        ({"dedup": {}}, f"unknown key 'dedup'; allowed here: {', '.join(PipelineConfig.model_fields)}"),
         ({"deduplicate": {"treshold": 1}}, "unknown key 'deduplicate.treshold'; allowed here: near, threshold"),
         ({"deduplicate": {"threshold": 1.5}}, "key 'deduplicate.threshold': .*less than or equal to 1 .found 1.5"),
         ({"rules": {"sets": ["gofer"]}}, "key 'rules.sets.0': .*'gopher-quality'"),

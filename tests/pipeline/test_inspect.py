@@ -40,6 +40,7 @@ def _row(number: int) -> dict[str, Any]:
         "duplicate_of": f"{0:04x}" + "ab" * 14 if verdict == "duplicate" else None,
         "duplicate_record": "dir/file.jsonl#0" if verdict == "duplicate" else None,
         "jaccard": 0.875 if verdict == "duplicate" else None,
+        "kind": "near" if verdict == "duplicate" else None,
     }
     return row
 
@@ -125,7 +126,10 @@ def test_explain_names_what_decided() -> None:
     )
     assert "removed as a near-duplicate of dir/file.jsonl#0 (doc_id 0000abab" in explain(_row(4))
     assert "with an exact Jaccard of 0.875." in explain(_row(4))
-    assert "removed as an exact copy of" in explain(_row(4) | {"rule": "exact", "jaccard": 1.0})
+    assert "removed as an exact copy of" in explain(_row(4) | {"rule": "exact", "kind": "exact", "jaccard": 1.0})
+    assert "removed as a part of dir/file.jsonl#0 (doc_id 0000abab" in explain(_row(4) | {"kind": "contained"})
+    protected = {"kind": "protected", "rule": "protected", "scores": []}
+    assert "removed as one that shares text with a protected item." in explain(_row(2) | protected)
     assert "was quarantined: bad_json. Found: line 3 is not JSON." in explain(_row(6))
     assert "was kept: no rule in use decided against it (1 rule scored it)" in explain(_row(1))
     assert "Nothing had to be repaired." in explain(_row(1))

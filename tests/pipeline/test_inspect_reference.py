@@ -7,8 +7,7 @@ from rich.console import Console
 
 from pipeline.config import RulesConfig
 from pipeline.inspect.reference import markdown, render_rules
-from pipeline.text.rules import RULES, describe_rules
-from pipeline.text.statistics import STATISTICS
+from pipeline.text.rules import ALL_STATISTICS, RULES, describe_rules
 
 PAGE = Path(__file__).parents[2] / "docs" / "rules.md"
 
@@ -21,7 +20,7 @@ def test_the_page_in_docs_is_generated_from_the_data() -> None:
 
 def test_every_statistic_and_rule_has_its_row() -> None:
     lines = markdown().splitlines()
-    for name in (*STATISTICS, *RULES):
+    for name in (*ALL_STATISTICS, *RULES):
         rows = [line for line in lines if line.startswith(f"| `{name}` |")]
         assert len(rows) == 1, name
     for rule in RULES.values():
@@ -37,7 +36,7 @@ def test_every_statistic_and_rule_has_its_row() -> None:
 
 def test_a_terminal_shows_every_rule_with_the_limit_in_force() -> None:
     out = io.StringIO()
-    config = RulesConfig(limits={"gopher.min_words": 7})
+    config = RulesConfig(sets=("gopher-quality",), limits={"gopher.min_words": 7})
     rows = describe_rules(config)
     rows[-1]["source"] = "[red]x[/red]\x1b"
     render_rules(rows, Console(file=out, width=250, force_terminal=False))

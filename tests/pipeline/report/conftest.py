@@ -66,6 +66,7 @@ def _row(number: int, rng: random.Random) -> dict:
         "duplicate_of": None,
         "duplicate_record": None,
         "jaccard": None,
+        "kind": None,
         "language": rng.choice(("en", "en", "de", "und")),
         "language_score": 0.9,
         "repairs": rng.choice(([], [], ["mojibake"], ["controls", "mojibake"])),
@@ -88,9 +89,16 @@ def _rows() -> list[dict]:
     for row in rows:
         if row["verdict"] == "duplicate":
             twin = kept[min(rng.randrange(len(kept)), rng.randrange(60))]
-            exact = rng.random() < 0.4
-            row.update(rule="exact" if exact else "near", jaccard=1.0 if exact else round(rng.uniform(0.8, 1), 3))
-            row.update(duplicate_of=twin["doc_id"], duplicate_record=twin["record"])
+            kind = rng.choices(("exact", "near", "contained", "protected"), (40, 40, 12, 8))[0]
+            jaccard = {"exact": 1.0, "near": round(rng.uniform(0.8, 1), 3), "contained": 0.25, "protected": None}[kind]
+            row.update(rule=kind, kind=kind, jaccard=jaccard)
+            if kind == "protected":
+                row.update(verdict="filtered", detail="shares 13 words with quiz.jsonl#3")
+            else:
+                row.update(duplicate_of=twin["doc_id"], duplicate_record=twin["record"])
+    # Kept in an earlier run: no row of this audit.
+    for row in [row for row in rows if row["kind"] == "exact"][:40]:
+        row.update(duplicate_of="f" * 32, duplicate_record="old/first.txt#1")
     seen = set()
     for row in kept:  # one kept record for each doc_id, as exact deduplication leaves it
         if row["doc_id"] in seen:
@@ -98,7 +106,7 @@ def _rows() -> list[dict]:
         seen.add(row["doc_id"])
     by_record = {row["record"]: row["doc_id"] for row in kept}
     for row in rows:
-        if row["duplicate_record"]:
+        if row["duplicate_record"] in by_record:
             row["duplicate_of"] = by_record[row["duplicate_record"]]
     targets = {row["duplicate_of"] for row in rows}
     for number, (name, text) in enumerate(HOSTILE.items()):

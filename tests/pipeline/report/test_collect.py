@@ -2,18 +2,22 @@
 
 import math
 import random
+import shutil
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pytest
 
+from pipeline.boilerplate import SHOWN, SHOWN_SCHEMA
 from pipeline.report import audit
 from pipeline.report.collect import collect
 from pipeline.report.examples import Nearest, Order
-from pipeline.report.model import Example, Report
+from pipeline.report.model import Example, Removed, Report, Search
+from pipeline.report.page import render
 from pipeline.report.rules import EXAMPLES
 from schemas.arrow import AUDIT
 from schemas.manifest import Counts, ManifestError, write_manifest
@@ -78,28 +82,80 @@ def test_examples_are_those_nearest_the_limit(prepared, report: Report) -> None:
 
 
 def test_duplicates_against_brute_force(prepared, report: Report) -> None:
-    copies = [row for row in prepared.rows if row["verdict"] == "duplicate"]
-    near = [row for row in copies if row["rule"] == "near"]
-    assert (report.duplicates.exact, report.duplicates.near) == (len(copies) - len(near), len(near))
+    copies = [row for row in prepared.rows if row["kind"]]
+    near = [row for row in copies if row["kind"] == "near"]
+    tally = Counter(row["kind"] for row in copies)
+    assert {kind: getattr(report.duplicates, kind) for kind in Removed.model_fields} == tally
     edges = report.duplicates.jaccard.edges
     for number, (low, high) in enumerate(pairwise(edges)):
         last = number == len(edges) - 2
         inside = sum(low <= row["jaccard"] < high or (last and row["jaccard"] == high) for row in near)
         assert report.duplicates.jaccard.counts[number] == inside
-    sizes = Counter(row["duplicate_of"] for row in copies)
+    sizes = Counter(row["duplicate_of"] for row in copies if row["kind"] != "protected")
     expected = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[: len(report.duplicates.groups)]
     assert [(group.doc_id, group.removed) for group in report.duplicates.groups] == expected
     kept = {row["doc_id"]: row for row in prepared.rows if row["verdict"] == "kept"}
-    assert all(group.record == kept[group.doc_id]["record"] for group in report.duplicates.groups)
-    assert {pair.kind for pair in report.duplicates.pairs} == {"exact", "near"}
+    kept["f" * 32] = {"record": "old/first.txt#1", "excerpt": ""}
+    for group in report.duplicates.groups:
+        assert group.record == kept[group.doc_id]["record"]
+        assert group.share == (group.removed + 1) / len(prepared.rows)
+    assert report.duplicates.groups[0].record == "old/first.txt#1"
+    assert {pair.kind for pair in report.duplicates.pairs} == {"exact", "near", "contained", "protected"}
     for pair in report.duplicates.pairs:
         row = next(row for row in copies if row["record"] == pair.removed.record)
+        assert pair.kind == row["kind"]
+        if pair.kind == "protected":
+            assert (pair.kept, pair.removed.detail) == (None, row["detail"])
+            continue
         assert (pair.kept.doc_id, pair.jaccard) == (row["duplicate_of"], row["jaccard"])
         assert pair.kept.record == row["duplicate_record"]
         assert pair.kept.excerpt == kept[pair.kept.doc_id]["excerpt"][:240]
     shown = [pair.jaccard for pair in report.duplicates.pairs if pair.kind == "near"]
     assert shown == sorted(shown)
     assert shown[0] == min(row["jaccard"] for row in near)
+
+
+def test_what_each_source_lost_to_deduplication(prepared, report: Report) -> None:
+    for source in report.sources:
+        rows = [row for row in prepared.rows if row["source"].startswith(source.name.rstrip("…"))]
+        removed = Counter(row["kind"] for row in rows if row["kind"])
+        assert source.removed == Removed(**removed)
+        assert source.reached == sum(row["verdict"] == "kept" or bool(row["kind"]) for row in rows)
+        assert source.deduplicated == (removed.total() / source.reached if source.reached else 0)
+    mail = next(source for source in report.sources if source.name == "mail")
+    assert mail.deduplicated > 0.3
+    titles = [alarm.title for alarm in report.alarms if alarm.level == "alarm"]
+    assert f"Source mail lost {100 * mail.deduplicated:.1f} % of its documents to deduplication" in titles
+    assert not any("books lost" in title and "deduplication" in title for title in titles)
+
+
+def test_what_boilerplate_took_stands_by_the_source(prepared, tmp_path: Path) -> None:
+    shutil.copytree(prepared.path, tmp_path / "data")
+    lines = [("mail", "Sent from home", 3, 700), ("mail", "Regards", 2, 30), ("books", "The end", 4, 50)]
+    table = pa.Table.from_pylist(
+        [dict(zip(SHOWN_SCHEMA.names, line, strict=True)) for line in lines], schema=SHOWN_SCHEMA
+    )
+    (tmp_path / "data" / SHOWN).parent.mkdir(parents=True)
+    with pa.OSFile(str(tmp_path / "data" / SHOWN), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    found = collect(tmp_path / "data")
+    cut = {source.name: source.boilerplate for source in found.sources if source.boilerplate}
+    assert cut == {"mail": 730, "books": 50}
+
+
+def test_how_duplicates_were_looked_for(prepared, report: Report, tmp_path: Path) -> None:
+    assert report.duplicates.search is None  # the stages are gone
+    shutil.copytree(prepared.path, tmp_path / "data")
+    done = tmp_path / "data/stages/deduplicate/done.json"
+    done.parent.mkdir(parents=True)
+    facts = {"buckets": 9, "overfull": 2, "largest": 70, "rounds": 3, "unexamined": 11, "copies": 4}
+    done.write_bytes(orjson.dumps({"facts": {"duplicates": facts}}))
+    found = collect(tmp_path / "data")
+    assert found.duplicates.search == Search(buckets=9, overfull=2, largest=70, rounds=3, unexamined=11)
+    assert "11 pairs of very large buckets were not looked at" in [alarm.title for alarm in found.alarms]
+    assert "buckets over the cap</th><td>2</td>" in render(found)
+    done.write_bytes(b'{"facts": 3}')
+    assert collect(tmp_path / "data").duplicates.search is None
 
 
 def test_languages_lengths_and_repairs(prepared, report: Report) -> None:

@@ -91,7 +91,7 @@ def test_nothing_remote_is_named(page: Page) -> None:
             if name in attributes:
                 assert attributes[name].startswith(("#", "data:image/svg+xml;base64,")), (tag, attributes[name][:60])
     pictures = [attributes["src"] for attributes in page.of("img")]
-    assert len(pictures) == 7
+    assert len(pictures) == 8
     for uri in pictures + [attributes["srcset"] for attributes in page.of("source")]:
         for element in ElementTree.fromstring(base64.b64decode(uri.partition(",")[2])).iter():
             assert element.tag.rpartition("}")[2] in SVG_TAGS
@@ -127,7 +127,7 @@ def test_tables_pictures_and_sections_can_be_read_aloud(page: Page) -> None:
     assert len(ids) == len(set(ids))
     sections = [attributes["id"] for attributes in page.of("section")]
     assert " ".join(sections) == (
-        "alarms flow rules duplicates languages lengths repairs vocabulary rare performance provenance"
+        "alarms flow rules boilerplate duplicates languages lengths repairs vocabulary rare performance provenance"
     )
     assert [a["href"] for a in page.of("a")[1:]] == [f"#{name}" for name in sections]
 
@@ -153,7 +153,7 @@ def test_page_of_an_empty_corpus(tmp_path: Path, prepare_directory) -> None:
 
 def test_charts_are_sound_svg(prepared) -> None:
     drawn = charts(collect(prepared.path))
-    assert set(drawn) == {"flow", "rules", "duplicates", "languages", "lengths", "zipf", "performance"}
+    assert set(drawn) == {"flow", "rules", "removals", "duplicates", "languages", "lengths", "zipf", "performance"}
     for chart in drawn.values():
         light, dark = (base64.b64decode(uri.partition(",")[2]).decode() for uri in (chart.light, chart.dark))
         root = ElementTree.fromstring(light)

@@ -1,0 +1,1 @@
+"""The sections of the pipeline's config, one frozen model each; pipeline.config joins them."""

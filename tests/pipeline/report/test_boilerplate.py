@@ -1,0 +1,40 @@
+"""The report's table of boilerplate lines, and its warning."""
+
+import pyarrow as pa
+
+from pipeline.boilerplate import SHOWN, SHOWN_SCHEMA
+from pipeline.io.sink import ArrowSink
+from pipeline.report.boilerplate import boilerplate
+from pipeline.report.model import Boilerplate, Source
+from schemas.manifest import Counts
+
+
+def source(name: str, kept: int, boilerplate: int = 0) -> Source:
+    return Source(name=name, counts=Counts(input=1, kept=1), chars_in=kept, chars_kept=kept, boilerplate=boilerplate)
+
+
+def test_lines_that_took_most_and_sources_that_lost_much(tmp_path):
+    rows = {
+        "source": ["manual", "manual", "tales"],
+        "line": ["x" * 500, "Next page", "The end"],
+        "documents": [9, 8, 7],
+        "characters": [500, 100, 90],
+    }
+    sink = ArrowSink(str(tmp_path / SHOWN), SHOWN_SCHEMA)
+    sink.write(pa.table(rows, schema=SHOWN_SCHEMA))
+    sink.close()
+    found, alarms = boilerplate(
+        tmp_path, [source("manual", 1000, 600), source("tales", 1000, 90), source("other", 10)], top=2
+    )
+    assert (found.distinct, found.characters) == (3, 690)
+    assert [(line.source, line.documents, line.characters) for line in found.lines] == [
+        ("manual", 9, 500),
+        ("manual", 8, 100),
+    ]
+    assert len(found.lines[0].line) == 160
+    assert [alarm.level for alarm in alarms] == ["warning"]
+    assert alarms[0].title == "37.5 % of the text of source manual was cut as boilerplate"
+
+
+def test_nothing_is_told_where_the_stages_files_are_gone(tmp_path):
+    assert boilerplate(tmp_path, [source("manual", 0)]) == (Boilerplate(), [])
