@@ -9,7 +9,9 @@ from pathlib import Path
 from types import FrameType
 
 if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)  # it would come first, and hide nothing then; see main_text.py the standard library's
+    sys.path[0] = str(
+        Path(__file__).resolve().parent.parent
+    )  # it would come first, and hide nothing then; see main_text.py the standard library's
 PAGE_SECONDS = 60
 SKIP = ["nav", "footer", "aside", ".footer", "#footer", "[role=navigation]", "[role=search]", "[role=contentinfo]"]
 

@@ -1,9 +1,10 @@
-"""Checkpoints: safetensors and JSON, no pickle; atomic, verified on load, the last N kept.
+"""Checkpoints: safetensors and JSON, no pickle; atomic, verified on load, the last N and the best kept.
 
     RUN/checkpoints/step-00000123/
         model.safetensors      parameters and buffers by name
         optimizer.safetensors  '<parameter>/<state>' -> tensor
-        state.json             everything else; holds the sha256 of the two files
+        averages.safetensors   the EMA of the parameters, where there is one
+        state.json             everything else; holds the sha256 of the others
 
 A checkpoint is written under a hidden name, flushed to the disk and renamed, so a visible one was complete once.
 """
@@ -24,9 +25,10 @@ from torch import Tensor
 
 from schemas.manifest import file_digest
 
-SCHEMA = "siliang-run/1"
+SCHEMA = "siliang-run/2"
 MODEL_FILE = "model.safetensors"
 OPTIMIZER_FILE = "optimizer.safetensors"
+AVERAGES_FILE = "averages.safetensors"
 STATE_FILE = "state.json"
 
 
@@ -46,8 +48,8 @@ class RunState(BaseModel):
     schema_: str = Field(default=SCHEMA, alias="schema")
     step: int
     """Optimiser steps done."""
-    stream: dict[str, int]
-    """Where the next batch is read: epoch, window, row."""
+    stream: dict[str, Any]
+    """Where the next batch is read."""
     tokens: int
     """Tokens trained on, padding not counted."""
     targets: int
@@ -56,6 +58,12 @@ class RunState(BaseModel):
     """Training seconds: steps and their data, without evaluation and checkpoints."""
     held_out_start: float
     """Held-out loss before the first step, nats."""
+    held_out: float | None = None
+    """Held-out loss at this step, where it was taken."""
+    guard: dict[str, Any] = {}
+    """What the guard has counted."""
+    source: str = ""
+    """Digest of the trainer's own source files."""
     device: str
     precision: str
     """Precision the run uses; 'auto' is resolved once, at the start of the run."""
@@ -80,6 +88,7 @@ class Checkpoint(BaseModel):
     state: RunState
     model: dict[str, Tensor]
     optimizer: dict[str, Tensor]
+    averages: dict[str, Tensor] = {}
 
 
 def random_state(device: torch.device) -> dict[str, str]:
@@ -139,10 +148,37 @@ def clean(directory: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def _held_out(path: Path) -> float | None:
+    try:
+        return json.loads((path / STATE_FILE).read_bytes())["held_out"]
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def best_checkpoint(directory: Path) -> Path | None:
+    """The visible one of the lowest held-out loss; the earlier one of equals."""
+    losses = [(loss, path) for path in checkpoints(directory) if (loss := _held_out(path)) is not None]
+    return min(losses)[1] if losses else None
+
+
+def prune(directory: Path, keep: int, best: bool) -> None:
+    """Removes all but the newest `keep` and, with `best`, the best one."""
+    spared = best_checkpoint(directory) if best else None
+    for old in checkpoints(directory)[:-keep]:
+        if old != spared:
+            _discard(old)
+
+
 def save_checkpoint(
-    directory: Path, state: RunState, model: dict[str, Tensor], optimizer: dict[str, Tensor], keep: int
+    directory: Path,
+    state: RunState,
+    model: dict[str, Tensor],
+    optimizer: dict[str, Tensor],
+    keep: int,
+    averages: dict[str, Tensor] | None = None,
+    best: bool = False,
 ) -> Path:
-    """Writes DIRECTORY/step-NNNNNNNN durably, then removes all but the newest `keep`.
+    """Writes DIRECTORY/step-NNNNNNNN durably, then removes all but the newest `keep` (and the best).
 
     Raises OSError where the disk is full or cannot be written; earlier checkpoints stay as they are.
     """
@@ -153,7 +189,8 @@ def save_checkpoint(
     temporary.mkdir()
     try:
         files = {}
-        for name, tensors in ((MODEL_FILE, model), (OPTIMIZER_FILE, optimizer)):
+        parts = {MODEL_FILE: model, OPTIMIZER_FILE: optimizer} | ({AVERAGES_FILE: averages} if averages else {})
+        for name, tensors in parts.items():
             save_file(unshared(tensors), temporary / name)
             _sync(temporary / name)
             files[name] = file_digest(temporary / name)
@@ -171,13 +208,12 @@ def save_checkpoint(
         _discard(target)
     os.rename(temporary, target)
     _sync(directory)
-    for old in checkpoints(directory)[:-keep]:
-        _discard(old)
+    prune(directory, keep, best)
     return target
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Reads and verifies one checkpoint. Raises DamagedError, or CheckpointError for a newer major version."""
+    """Reads and verifies one checkpoint. Raises DamagedError, or CheckpointError for another major version."""
     try:
         raw = json.loads((path / STATE_FILE).read_bytes())
         family, _, major = str(raw["schema"]).partition("/")
@@ -187,16 +223,28 @@ def load_checkpoint(path: Path) -> Checkpoint:
             raise CheckpointError(
                 f"{path}: schema {raw['schema']} is newer than this Siliang reads ({SCHEMA}); upgrade siliang"
             )
+        if int(major) < int(SCHEMA.partition("/")[2]):
+            raise CheckpointError(
+                f"{path}: schema {raw['schema']} is older than this Siliang reads ({SCHEMA}); finish the run with the "
+                "version that began it, or start anew under another --output"
+            )
         state = RunState.model_validate(raw)
-        for name in (MODEL_FILE, OPTIMIZER_FILE):
+        names = [MODEL_FILE, OPTIMIZER_FILE] + ([AVERAGES_FILE] if AVERAGES_FILE in state.files else [])
+        for name in names:
             if file_digest(path / name) != state.files.get(name):
                 raise DamagedError(f"{path}: {name} does not match its sha256")
-        tensors = [load_file(path / name) for name in (MODEL_FILE, OPTIMIZER_FILE)]
+        tensors = {name: load_file(path / name) for name in names}
     except (OSError, KeyError, TypeError, ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DamagedError(f"{path}: damaged ({type(error).__name__}: {str(error).splitlines()[0]})") from error
     except SafetensorError as error:
         raise DamagedError(f"{path}: damaged ({error})") from error
-    return Checkpoint(path=path, state=state, model=tensors[0], optimizer=tensors[1])
+    return Checkpoint(
+        path=path,
+        state=state,
+        model=tensors[MODEL_FILE],
+        optimizer=tensors[OPTIMIZER_FILE],
+        averages=tensors.get(AVERAGES_FILE, {}),
+    )
 
 
 def load_newest(directory: Path, warn: Callable[[str], None]) -> Checkpoint | None:

@@ -1,16 +1,17 @@
-"""The command line: siliang-trainer train | fill | evaluate. Exit codes: 0 done, 1 failed, 2 bad usage."""
+"""The command line: siliang-trainer train | fill | evaluate | info | plan | bench | sweep.
+
+Exit codes: 0 done, 1 failed, 2 bad usage.
+"""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from trainer.commands import add_commands
+from trainer.console import errors, print_numbers
 from trainer.model.presets import PRESETS
 
 app = typer.Typer(
@@ -25,45 +26,17 @@ Run = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a trainin
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@contextmanager
-def _errors() -> Iterator[None]:
-    """Errors meant for the user become lines on stderr and an exit code; others are bugs and keep their traceback."""
-    # Imported here so that --help does not wait for torch.
-    from schemas.manifest import ManifestError
-    from trainer.checkpoint import CheckpointError
-    from trainer.config import ConfigError
-    from trainer.data.shards import CorpusError
-    from trainer.fill import FillError
-    from trainer.loop import DivergedError
-    from trainer.precision import DeviceError
-    from trainer.run import RunError, RunInUseError
-    from trainer.tokenizer import TokenizerError
-
-    try:
-        yield
-    except (ConfigError, RunInUseError, FillError, DeviceError) as error:
-        _fail(error, 2)
-    except (ManifestError, CorpusError, CheckpointError, DivergedError, RunError, TokenizerError, OSError) as error:
-        _fail(error, 1)
-
-
-def _fail(error: Exception, code: int) -> None:
-    for line in str(error).splitlines():
-        typer.echo(f"error: {line}", err=True)
-    raise typer.Exit(code) from None
-
-
-def _print_numbers(rows: list[tuple[str, str]]) -> None:
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    Console(soft_wrap=True, highlight=False).print(table)
-
-
 @app.command()
 def train(
     shards: Annotated[
-        Path, typer.Argument(metavar="SHARDS", help="Output of siliang-pipeline prepare.", show_default=False)
+        # Not a Path, which would make gs:/ of gs://.
+        list[str],
+        typer.Argument(
+            metavar="SHARDS...",
+            help="Outputs of siliang-pipeline prepare: directories or gs://, s3://, https://. Several are mixed; the "
+            "first one's vocabulary and held-out rows are the run's.",
+            show_default=False,
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="RUN", help="Where the run goes.", show_default=False)
@@ -86,14 +59,14 @@ def train(
 
     A run by steps is reproducible bit for bit on one machine; one by seconds (schedule.by=seconds) is not.
     """
-    with _errors():
+    with errors():
         from trainer.train import train as run_training
 
         outcome = run_training(shards, output, config, preset, overrides or (), resume)
     result = outcome.result
     if result is None:
         return
-    _print_numbers(
+    print_numbers(
         [
             ("held-out loss", f"{result['held_out_loss_start']:.4f} -> {result['held_out_loss_end']:.4f} nats"),
             ("unigram entropy", f"{result['unigram_entropy']:.4f} nats"),
@@ -112,7 +85,7 @@ def fill(
     as_json: AsJson = False,
 ) -> None:
     """Print the likeliest pieces for each [MASK] of a text."""
-    with _errors():
+    with errors():
         from trainer.fill import fill as fill_masks
 
         gaps = fill_masks(run, text, top)
@@ -135,14 +108,14 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Print the held-out masked-LM loss beside the unigram entropy of the held-out text."""
-    with _errors():
+    with errors():
         from trainer.evaluate.held_out import evaluate_run
 
         found: dict[str, Any] = asdict(evaluate_run(run, shards))
     if as_json:
         typer.echo(json.dumps(found))
         return
-    _print_numbers(
+    print_numbers(
         [
             ("held-out loss", f"{found['held_out_loss']:.4f} nats"),
             ("unigram entropy", f"{found['unigram_entropy']:.4f} nats"),
@@ -150,6 +123,9 @@ def evaluate(
             ("targets", f"{found['targets']:,} in {found['rows']:,} rows"),
         ]
     )
+
+
+add_commands(app)
 
 
 def main() -> None:

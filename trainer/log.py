@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,19 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 class RunLog:
     """Writes records {"kind": ..., "step": ..., numbers...}; each number is also the scalar '<kind>/<name>'.
 
+    A full disk costs records, not the run: `failed` is told once.
+
     A resumed run drops what was logged after its checkpoint, so that every step stands there once.
     """
 
-    def __init__(self, run: Path, step: int = 0, resumed: bool = False) -> None:
+    def __init__(
+        self,
+        run: Path,
+        step: int = 0,
+        resumed: bool = False,
+        failed: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._failed: Callable[[str], None] | None = failed
         if not resumed:
             shutil.rmtree(run / "tensorboard", ignore_errors=True)
         path = run / "log.jsonl"
@@ -39,16 +50,36 @@ class RunLog:
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1 if resumed else None)
 
     def write(self, kind: str, step: int, **numbers: float | int) -> None:
-        self._lines.write(json.dumps({"kind": kind, "step": step, **numbers}, allow_nan=False) + "\n")
-        for name, value in numbers.items():
-            self._board.add_scalar(f"{kind}/{name}", value, step)
+        line = json.dumps({"kind": kind, "step": step, **numbers}, allow_nan=False) + "\n"
+        try:
+            self._lines.write(line)
+            for name, value in numbers.items():
+                self._board.add_scalar(f"{kind}/{name}", value, step)
+        except OSError as error:
+            if self._failed:
+                self._failed(f"the log cannot be written ({error}); training goes on")
+                self._failed = None
 
     def close(self) -> None:
-        self._lines.close()
-        self._board.close()
+        for part in (self._lines, self._board):
+            with suppress(OSError):
+                part.close()
 
     def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class SilentLog:
+    """Of the processes that do not log."""
+
+    def write(self, kind: str, step: int, **numbers: float | int) -> None:
+        pass
+
+    def __enter__(self) -> "SilentLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass

@@ -1,5 +1,7 @@
 """The training loop: steps, held-out losses, checkpoints, and what stops it."""
 
+import gc
+import hashlib
 import math
 import signal
 import threading
@@ -12,15 +14,18 @@ from typing import Any
 
 import torch
 
+from trainer.averages import Averages
 from trainer.config import TrainConfig
 from trainer.data.batch import Batch
 from trainer.data.stream import StreamState
-from trainer.log import RunLog
+from trainer.distributed import World, without_sync
+from trainer.guard import DivergedError, Guard
+from trainer.log import RunLog, SilentLog
 from trainer.optim import (
-    build_optimizer,
+    build_optimizers,
     clip_gradients,
+    rows_at,
     run_progress,
-    scale_gradients,
     schedule_factor,
     set_learning_rate,
 )
@@ -28,16 +33,18 @@ from trainer.precision import Precision, autocast
 from trainer.progress import ProgressLine, describe
 from trainer.tasks.masked_lm import MaskedLM
 
+__all__ = ["DivergedError", "Hooks", "StepResult", "StopRequest", "Trainer", "fit"]
+
 RATE_STEPS = 50
 """Steps that the shown tokens/s is averaged over."""
-
-
-class DivergedError(RuntimeError):
-    """Loss or gradient is not finite. The message names the batch."""
+FREEZE_STEPS = 20
+"""Steps after which what lives is taken to live on: the garbage collector no longer walks over it."""
 
 
 @dataclass(frozen=True)
 class StepResult:
+    """Numbers of one step, over all processes."""
+
     loss: float
     """Mean over the step's targets, nats."""
     gradient_norm: float
@@ -45,69 +52,97 @@ class StepResult:
     learning_rate: float
     tokens: int
     targets: int
+    skipped: str | None = None
+    """Why the weights were left alone, with the batch; None where they were updated."""
 
 
 class Trainer:
-    """Model, optimiser and counters of a run; takes one optimiser step at a time."""
+    """Model, optimisers and counters of a run; takes one optimiser step at a time."""
 
-    def __init__(self, model: MaskedLM, config: TrainConfig, device: torch.device, precision: Precision) -> None:
+    def __init__(
+        self,
+        model: MaskedLM,
+        config: TrainConfig,
+        device: torch.device,
+        precision: Precision,
+        world: World | None = None,
+    ) -> None:
         self.model = model
         self.forward: Callable[[Batch], Any] = model
         self.config = config
         self.device = device
         self.precision = precision
-        self.optimizer = build_optimizer(model, config.optimizer)
+        self.world = world or World()
+        self.optimizers = build_optimizers(model, config.optimizer)
+        self.averages = Averages(model, config.optimizer.ema) if config.optimizer.ema else None
+        self.guard = Guard(config.guard)
         self.step = 0
         self.tokens = 0
         self.targets = 0
         self.seconds = 0.0
         """Training seconds: steps and their data."""
+        self._draws = model.config.dropout > 0
 
     @property
     def progress(self) -> float:
         """Share of the run that is done."""
         schedule = self.config.schedule
-        return min(1.0, self.step / schedule.steps if schedule.by == "steps" else self.seconds / schedule.seconds)
+        if schedule.by == "steps":
+            return min(1.0, self.step / schedule.steps)
+        return min(1.0, run_progress(schedule, self.step, self.seconds, self.tokens))
+
+    @property
+    def micro_batches(self) -> int:
+        """Of the next step: fewer on a batch ramp."""
+        rows = rows_at(self.config.schedule, self.progress, self.config.data.batch_rows)
+        return rows // self.config.micro_rows
+
+    def _seed_dropout(self) -> None:
+        """Draws depend on (seed, step, rank) alone: a resumed run needs no generator's state, on any world size."""
+        address = f"{self.config.system.seed} {self.step} {self.world.rank}".encode()
+        torch.manual_seed(int.from_bytes(hashlib.blake2b(address, digest_size=4).digest(), "little"))
 
     def take_step(self, batches: Sequence[Batch]) -> StepResult:
         """One update from the micro-batches of a step.
 
-        Every target weighs the same, so micro-batches give the gradient of the whole batch.
-        Raises DivergedError before the weights are touched.
+        Every target weighs the same, so micro-batches and processes give the gradient of the whole batch.
+        A step that the guard refuses counts, but leaves weights and optimisers as they are.
         """
-        schedule = self.config.schedule
-        rate = self.config.optimizer.learning_rate * schedule_factor(
-            schedule, run_progress(schedule, self.step, self.seconds)
-        )
+        schedule, world = self.config.schedule, self.world
+        factor = schedule_factor(schedule, run_progress(schedule, self.step, self.seconds, self.tokens))
+        rate = self.config.optimizer.learning_rate * factor
         self.model.train()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss_sum, targets, tokens = torch.zeros((), device=self.device), 0, 0
-        for batch in batches:
-            batch = batch.to(self.device)
-            with autocast(self.device, self.precision):
-                output = self.forward(batch)
-            weighted = output.loss if len(batches) == 1 else output.loss * output.targets
-            weighted.backward()
+        if self._draws:
+            self._seed_dropout()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        counts = world.sum([sum(len(b.target_M) for b in batches), sum(b.token_count for b in batches)])
+        targets, tokens = int(counts[0]), int(counts[1])
+        loss_sum = torch.zeros((), device=self.device)
+        for number, batch in enumerate(batches, 1):
+            batch = batch.to(self.device, non_blocking=True)
+            with without_sync(self.forward, self.model, number == len(batches)):
+                with autocast(self.device, self.precision):
+                    output = self.forward(batch)
+                # The processes' gradients are averaged, hence `size`.
+                (output.loss * (output.targets * world.size / max(targets, 1))).backward()
             loss_sum += output.loss.detach() * output.targets
-            targets += output.targets
-            tokens += batch.token_count
-        parameters = list(self.model.parameters())
-        if len(batches) > 1:
-            scale_gradients(parameters, 1 / max(targets, 1))
-        norm = float(clip_gradients(parameters, self.config.optimizer.clip_norm))
-        loss = float(loss_sum) / max(targets, 1)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        norm = float(clip_gradients(self.model.parameters(), self.config.optimizer.clip_norm))
+        loss = world.sum([float(loss_sum)])[0] / max(targets, 1)
+        skipped = self.guard.judge(loss, norm)
+        if skipped is None:
+            for optimizer in self.optimizers:
+                set_learning_rate(optimizer, rate, factor)
+                optimizer.step()
+        else:
             place = "; ".join(batch.describe() for batch in batches)
-            raise DivergedError(
-                f"step {self.step + 1}: loss {loss}, gradient norm {norm} at {place}; "
-                "lower optimizer.learning_rate or look at these rows; the last checkpoint is kept"
-            )
-        set_learning_rate(self.optimizer, rate)
-        self.optimizer.step()
+            skipped = f"step {self.step + 1}: {skipped} at {place}"
         self.step += 1
         self.tokens += tokens
         self.targets += targets
-        return StepResult(loss, norm, rate, tokens, targets)
+        if self.averages is not None and skipped is None:
+            self.averages.update(self.step)
+        return StepResult(loss, norm, rate, tokens, targets, skipped)
 
 
 class StopRequest:
@@ -135,21 +170,29 @@ class StopRequest:
 
 
 class RateMeter:
-    """Tokens per second over the last steps."""
+    """Tokens per second over the last steps, and the share of their time that went into waiting for data."""
 
     def __init__(self) -> None:
-        self._steps: deque[tuple[int, float]] = deque(maxlen=RATE_STEPS)
+        self._steps: deque[tuple[int, float, float]] = deque(maxlen=RATE_STEPS)
 
-    def add(self, tokens: int, seconds: float) -> None:
-        self._steps.append((tokens, seconds))
+    def add(self, tokens: int, seconds: float, waited: float = 0.0) -> None:
+        self._steps.append((tokens, seconds, waited))
+
+    def _sum(self, column: int) -> float:
+        return sum(step[column] for step in self._steps)
 
     @property
     def tokens_per_second(self) -> float:
-        return sum(t for t, _ in self._steps) / max(sum(s for _, s in self._steps), 1e-9)
+        return self._sum(0) / max(self._sum(1), 1e-9)
 
     @property
     def step_seconds(self) -> float:
-        return sum(s for _, s in self._steps) / max(len(self._steps), 1)
+        return self._sum(1) / max(len(self._steps), 1)
+
+    @property
+    def data_wait(self) -> float:
+        """Share of the step's time."""
+        return self._sum(2) / max(self._sum(1), 1e-9)
 
 
 @dataclass(frozen=True)
@@ -158,9 +201,11 @@ class Hooks:
 
     evaluate: Callable[[], float]
     """Held-out loss of the model as it stands."""
-    save: Callable[[StreamState], None]
-    """Writes a checkpoint that goes on at this place of the stream."""
-    log: RunLog
+    save: Callable[[StreamState, float | None, bool], None]
+    """(place of the stream, held-out loss of this step where known, whether to wait until it is written)."""
+    roll_back: Callable[[str], None]
+    """Weights, optimisers and counters of the last checkpoint; raises DivergedError with the reason where it cannot."""
+    log: RunLog | SilentLog
     line: ProgressLine
     stop: StopRequest
     mfu: Callable[[float], float]
@@ -172,6 +217,8 @@ def time_left(trainer: Trainer, meter: RateMeter) -> float:
     schedule = trainer.config.schedule
     if schedule.by == "seconds":
         return schedule.seconds - trainer.seconds
+    if schedule.by == "tokens":
+        return (schedule.tokens - trainer.tokens) / max(meter.tokens_per_second, 1e-9)
     return (schedule.steps - trainer.step) * meter.step_seconds
 
 
@@ -183,26 +230,55 @@ def fit(
     Returns the held-out loss at the end, or None where a signal stopped the run (a checkpoint is saved then).
     Raises DivergedError; the last good checkpoint is left as it is.
     """
-    config = trainer.config
+    try:
+        return _fit(trainer, batches, place, hooks)
+    finally:
+        gc.unfreeze()
+
+
+def _fit(
+    trainer: Trainer, batches: Iterator[tuple[Batch, StreamState]], place: StreamState, hooks: Hooks
+) -> float | None:
+    config, world = trainer.config, trainer.world
     saved = held_out_step = -1
     held_out = math.nan
     meter = RateMeter()
+    stop, taken = bool(world.sum([hooks.stop.requested])[0]), 0
     while trainer.progress < 1:
-        if hooks.stop.requested:
-            hooks.save(place)
+        if stop:
+            hooks.save(place, None, True)
             return None
         start = time.perf_counter()
-        parts = [next(batches) for _ in range(config.system.accumulate)]
+        parts = [next(batches) for _ in range(trainer.micro_batches)]
+        waited = time.perf_counter() - start
         result = trainer.take_step([batch for batch, _ in parts])
         seconds = time.perf_counter() - start
         place = parts[-1][1]
+        if world.size > 1:
+            # Rank 0's clock and any process's signal, so that all of them do the same.
+            seconds, requested = world.sum([seconds if world.main else 0.0, hooks.stop.requested])
+            stop = requested > 0
+        else:
+            stop = hooks.stop.requested
         trainer.seconds += seconds
-        meter.add(result.tokens, seconds)
+        meter.add(result.tokens, seconds, waited)
+        taken += 1
+        if taken == FREEZE_STEPS:
+            gc.collect()
+            gc.freeze()
 
         rate = meter.tokens_per_second
-        left = time_left(trainer, meter)
-        hooks.line.update(trainer.progress, describe(trainer.step, result.loss, rate, hooks.mfu(rate), left))
-        if trainer.step % config.system.log_every == 0:
+        if result.skipped:
+            hooks.line.note(f"skipped {result.skipped}")
+            hooks.log.write("skipped", trainer.step, total=trainer.guard.skipped)
+            if trainer.guard.out_of_patience:
+                hooks.roll_back(result.skipped)
+                saved = held_out_step = -1
+                continue
+        else:
+            left = time_left(trainer, meter)
+            hooks.line.update(trainer.progress, describe(trainer.step, result.loss, rate, hooks.mfu(rate), left))
+        if trainer.step % config.system.log_every == 0 and not result.skipped:
             hooks.log.write(
                 "train",
                 trainer.step,
@@ -213,14 +289,15 @@ def fit(
                 seconds=trainer.seconds,
                 tokens_per_second=rate,
                 mfu=hooks.mfu(rate),
+                data_wait=meter.data_wait,
             )
         if trainer.step % config.evaluate.every_steps == 0:
             held_out, held_out_step = hooks.evaluate(), trainer.step
-        if trainer.step % config.checkpoint.every_steps == 0:
-            hooks.save(place)
+        if trainer.step % config.checkpoint.every_steps == 0 and not trainer.guard.in_a_row and trainer.progress < 1:
+            hooks.save(place, held_out if held_out_step == trainer.step else None, False)
             saved = trainer.step
     if held_out_step != trainer.step:
         held_out = hooks.evaluate()
     if saved != trainer.step:
-        hooks.save(place)
+        hooks.save(place, held_out, True)
     return held_out

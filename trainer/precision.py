@@ -4,6 +4,7 @@ bf16 is ten times as fast as fp32 on a CPU with AMX and a hundred times as slow 
 never assumed. Weights and optimiser state stay fp32; bf16 means autocast.
 """
 
+import os
 import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
@@ -18,10 +19,26 @@ class DeviceError(ValueError):
     """The device asked for is not there. The message names those that are."""
 
 
-def resolve_device(name: str) -> torch.device:
-    """'auto' is CUDA where it is, else the CPU; else any name torch knows. Raises DeviceError."""
+def be_deterministic(device: torch.device, everywhere: bool) -> None:
+    """The same sums in the same order at every start: always on the CPU, on CUDA with `everywhere` only, where such
+    kernels are slow and partly missing (torch warns)."""
+    wanted = everywhere or device.type == "cpu"
+    if wanted and device.type == "cuda":
+        # cuBLAS reads it when it is first used.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = not wanted
+    torch.use_deterministic_algorithms(wanted, warn_only=True)
+    # Filling fresh tensors with NaN, to catch reads of unset memory, costs 5 % of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def resolve_device(name: str, local_rank: int | None = None) -> torch.device:
+    """'auto' is CUDA where it is, else the CPU; else any name torch knows. Under torchrun each process of a machine
+    has the accelerator of its `local_rank`. Raises DeviceError."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and local_rank is not None and torch.cuda.is_available():
+        name = f"cuda:{local_rank}"
     try:
         device = torch.device(name)
     except RuntimeError as error:

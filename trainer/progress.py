@@ -24,8 +24,8 @@ def describe(step: int, loss: float, tokens_per_second: float, mfu: float, left:
 class ProgressLine:
     """Shows a run's progress on stderr. Use as a context manager."""
 
-    def __init__(self, plain_seconds: float = 10.0, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True, soft_wrap=True, highlight=False)
+    def __init__(self, plain_seconds: float = 10.0, console: Console | None = None, quiet: bool = False) -> None:
+        self._console = console or Console(stderr=True, soft_wrap=True, highlight=False, quiet=quiet)
         self._plain_seconds = plain_seconds
         self._last = -plain_seconds
         self._bar: Progress | None = None

@@ -1,5 +1,6 @@
 """What a run must find again before it may go on."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +9,27 @@ from pydantic import ValidationError
 from schemas.manifest import file_digest
 from trainer.checkpoint import RunState
 from trainer.config import ConfigError, TrainConfig, flat, make_config
+from trainer.data.open import corpora_identity
 from trainer.data.shards import Corpus
 from trainer.model.config import ModelConfig
 
 CHANGEABLE = {
     "schedule.steps",
+    "schedule.tokens",
     "schedule.seconds",
     "checkpoint.every_steps",
     "checkpoint.keep",
+    "checkpoint.best",
     "evaluate.every_steps",
     "data.workers",
+    "data.cache",
+    "data.cache_gb",
     "system.device",
     "system.threads",
     "system.compile",
+    "system.recompute",
+    "system.strategy",
+    "guard.rollbacks",
     "system.accumulate",
     "system.log_every",
 }
@@ -31,14 +40,14 @@ class ResumeError(ConfigError):
     """The run cannot go on with this config or corpus. The message names the keys."""
 
 
-def data_identity(shards: Path, train: Corpus, valid: Corpus) -> dict[str, Any]:
-    """The corpus by content: two equal ones may lie in different places."""
+def data_identity(shards: Path, train: Sequence[Corpus], valid: Sequence[Corpus]) -> dict[str, Any]:
+    """The corpora by content: two equal ones may lie in different places."""
     vocabulary = shards / "vocabulary" / "siliang.model"
     return {
-        "train": train.digest,
-        "valid": valid.digest,
+        "train": corpora_identity(train),
+        "valid": corpora_identity(valid),
         "vocabulary": file_digest(vocabulary) if vocabulary.is_file() else None,
-        "vocabulary_size": train.vocabulary_size,
+        "vocabulary_size": train[0].vocabulary_size,
     }
 
 
@@ -73,4 +82,4 @@ def check_compatible(state: RunState, config: TrainConfig, model: ModelConfig, d
 def finished(state: RunState, config: TrainConfig) -> bool:
     """Whether the schedule has no step left."""
     schedule = config.schedule
-    return state.step >= schedule.steps if schedule.by == "steps" else state.seconds >= schedule.seconds
+    return getattr(state, {"steps": "step"}.get(schedule.by, schedule.by)) >= getattr(schedule, schedule.by)

@@ -82,10 +82,10 @@ class RunDirectory:
         for path in (self.result, self.model, self.model_config):
             path.unlink(missing_ok=True)
 
-    def finish(self, model: MaskedLM, config: ModelConfig, result: dict[str, Any]) -> None:
+    def finish(self, weights: dict[str, Tensor], config: ModelConfig, result: dict[str, Any]) -> None:
         """Final weights and numbers; result.json is written last."""
         temporary = self.path / f".{MODEL_FILE}.tmp"
-        save_file(unshared(model.state_dict()), temporary)
+        save_file(unshared(weights), temporary)
         os.replace(temporary, self.model)
         described = {
             "schema": MODEL_SCHEMA,
@@ -146,7 +146,8 @@ def load_model(run: str | Path, device: torch.device | str = "cpu") -> MaskedLM:
         checkpoint = load_newest(directory.checkpoints, warn=lambda text: None)
         if checkpoint is None:
             raise RunError(f"{run}: no trained model here; `siliang-trainer train SHARDS --output {run}` makes one")
-        config, tensors = ModelConfig.model_validate(checkpoint.state.model), checkpoint.model
+        config = ModelConfig.model_validate(checkpoint.state.model)
+        tensors = checkpoint.averages or checkpoint.model
         name = checkpoint.path
     model = MaskedLM(config)
     load_weights(model, tensors, name)

@@ -1,9 +1,8 @@
 """One training run from its shards to its result: builds the parts, or takes them up again, and lets the loop run."""
 
-import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,18 @@ from trainer.checkpoint import (
     CheckpointError,
     RunState,
     clean,
+    load_checkpoint,
     load_newest,
     random_state,
     restore_random_state,
-    save_checkpoint,
 )
 from trainer.compiling import compile_or_eager
 from trainer.config import TrainConfig, build_config, to_toml
+from trainer.data.held_out import held_out
+from trainer.data.open import Shards
 from trainer.data.shards import Corpus
-from trainer.data.stream import Stream, StreamState, held_out
+from trainer.data.stream import StreamState
+from trainer.distributed import World, check_divides, joined, laid_out_like, replicate, shard, whole
 from trainer.evaluate.held_out import (
     held_out_loss,
     token_counts,
@@ -30,15 +32,18 @@ from trainer.evaluate.held_out import (
     unigram_entropy,
     unigram_logs,
 )
-from trainer.log import RunLog
+from trainer.guard import DivergedError
+from trainer.log import RunLog, SilentLog
 from trainer.loop import Hooks, StopRequest, Trainer, fit
 from trainer.model.flops import flops_per_token
 from trainer.optim import load_optimizer_tensors, optimizer_tensors
-from trainer.precision import choose, measure, resolve_device
+from trainer.precision import be_deterministic, choose, measure, resolve_device
 from trainer.progress import ProgressLine
 from trainer.resume import check_compatible, data_identity, finished
 from trainer.run import RESULT_SCHEMA, RunDirectory, load_weights, write_atomic
+from trainer.source import source_digest, versions
 from trainer.tasks.masked_lm import MaskedLM
+from trainer.writer import CheckpointWriter
 
 
 @dataclass(frozen=True)
@@ -49,95 +54,144 @@ class Outcome:
     step: int
 
 
-def versions() -> dict[str, str]:
-    """Of what decides a run's numbers."""
-    try:
-        own = version("siliang")
-    except PackageNotFoundError:
-        own = "not installed"
-    return {"siliang": own, "torch": torch.__version__, "python": platform.python_version()}
-
-
 class Session:
     """The parts of a run, put together once: corpora, stream, model, trainer."""
 
     def __init__(
-        self, shards: Path, run: RunDirectory, config: TrainConfig, checkpoint: Checkpoint | None, line: ProgressLine
+        self,
+        shards: str | Path | Sequence[str | Path],
+        run: RunDirectory,
+        config: TrainConfig,
+        checkpoint: Checkpoint | None,
+        line: ProgressLine,
+        world: World | None = None,
     ) -> None:
         data, system = config.data, config.system
-        self.shards, self.run, self.config, self.line = shards, run, config, line
-        train, valid = Corpus(shards, "train"), Corpus(shards, "valid")
+        self.run, self.config, self.line = run, config, line
+        self.world = world = world or World()
+        opened = Shards(shards, data)
+        corpora, directory = (opened.corpora("train"), opened.corpora("valid")), opened.directories[0]
+        # Vocabulary and held-out rows are those of the shards named on the command line.
+        train, valid = corpora[0][0], corpora[1][0]
         self.model_config = config.encoder(train.vocabulary_size)
-        self.identity = data_identity(shards, train, valid)
+        self.identity = data_identity(directory, *corpora)
         if checkpoint is not None:
             check_compatible(checkpoint.state, config, self.model_config, self.identity, str(run.path))
 
         if system.threads:
             torch.set_num_threads(system.threads)
-        self.device = resolve_device(system.device)
-        # The same sums in the same order at every start. Not on CUDA, where such kernels are slow and partly missing.
-        torch.use_deterministic_algorithms(self.device.type == "cpu", warn_only=True)
-        # Filling fresh tensors with NaN, to catch reads of unset memory, costs 5 % of a step.
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        self.device = resolve_device(system.device, world.local_rank if world.size > 1 else None)
+        be_deterministic(self.device, system.deterministic)
         torch.manual_seed(system.seed)
-        micro_rows, masking = data.batch_rows // system.accumulate, data.masking()
-        self.stream = Stream(
-            train, data.sequence_length, micro_rows, system.seed, masking, data.window_documents, data.workers,
-            rank=0, world=1,
-        )  # fmt: skip
-        self.held_out = list(held_out(valid, data.sequence_length, micro_rows, masking, config.evaluate.rows))
-        self.counts = token_counts(shards, train.vocabulary_size)
+        check_divides(world, config.micro_rows)
+        masking = data.masking()
+        self.stream = opened.stream(system.seed, config.micro_rows, world.rank, world.size)
+        self.held_out = list(held_out(valid, data.sequence_length, config.micro_rows, masking, config.evaluate.rows))
+        self.counts = token_counts(directory, train.vocabulary_size)
         self.entropy = unigram_entropy(valid)
 
-        self.rates = measure(self.device)
+        self.rates = world.agree(measure(self.device))
         self.precision = choose(system.precision, self.rates)
         if checkpoint is not None and system.precision == "auto" and checkpoint.state.device == self.device.type:
             # The measurement may tip over between two starts; the run's numbers must not.
             self.precision = choose(checkpoint.state.precision, self.rates)
         self.model = MaskedLM(self.model_config)
         self.model.set_output_bias(unigram_logs(self.counts))
+        self.model.encoder.recompute = system.recompute
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.flops = flops_per_token(self.model_config, data.sequence_length, data.mask_rate)
-        self.trainer = Trainer(self.model.to(self.device), config, self.device, self.precision)
+        if checkpoint is not None:
+            load_weights(self.model, checkpoint.model, checkpoint.path)
+        self.model.to(self.device)
+        if world.size > 1 and system.strategy == "fsdp":
+            shard(self.model, self.model.encoder.layers, self.device)
+        self.trainer = Trainer(self.model, config, self.device, self.precision, world)
         self.place, self.start_loss = StreamState(), float("nan")
         if checkpoint is not None:
             self._restore(checkpoint)
-        run.begin(train, shards)
+        checkpoints = config.checkpoint
+        self.writer = CheckpointWriter(run.checkpoints, checkpoints.keep, checkpoints.best, line.note)
+        if world.main:
+            run.begin(train, directory)
         self._describe(train)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
+        """Everything but the weights, which go into the model before it is sharded."""
         state, trainer = checkpoint.state, self.trainer
-        load_weights(self.model, checkpoint.model, checkpoint.path)
         try:
-            load_optimizer_tensors(self.model, trainer.optimizer, checkpoint.optimizer)
+            load_optimizer_tensors(self.model, *trainer.optimizers, tensors=checkpoint.optimizer)
+            if trainer.averages is not None:
+                trainer.averages.load(checkpoint.averages)
         except KeyError as error:
-            raise CheckpointError(f"{checkpoint.path}: optimiser state of an unknown parameter {error}") from error
+            raise CheckpointError(f"{checkpoint.path}: state lacks or has an unknown parameter {error}") from error
         trainer.step, trainer.tokens, trainer.targets = state.step, state.tokens, state.targets
         trainer.seconds = state.seconds
+        trainer.guard.load(state.guard)
         self.place, self.start_loss = StreamState.from_json(state.stream), state.held_out_start
+
+    @torch.no_grad()
+    def roll_back(self, reason: str) -> None:
+        """Back to the newest checkpoint; the stream goes on behind the bad batches, the clock too."""
+        trainer, guard = self.trainer, self.trainer.guard
+        advice = "lower optimizer.learning_rate or look at these rows; the last checkpoint is kept"
+        if guard.rolled_back >= guard.config.rollbacks:
+            raise DivergedError(
+                f"{reason}; {guard.skipped} steps were skipped, {guard.rolled_back} roll-backs; {advice}"
+            )
+        self.writer.wait()
+        checkpoint = self._newest()
+        if checkpoint is None:
+            raise DivergedError(f"{reason}; there is no checkpoint to go back to; {advice}")
+        self.line.note(f"goes back to {checkpoint.path}; {guard.skipped} steps were skipped so far")
+        weights = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
+        for name, tensor in checkpoint.model.items():
+            weights[name].copy_(laid_out_like(tensor, weights[name]))
+        seconds, skipped, rolled_back = trainer.seconds, guard.skipped, guard.rolled_back
+        self._restore(checkpoint)
+        trainer.seconds, guard.skipped, guard.rolled_back, guard.in_a_row = seconds, skipped, rolled_back + 1, 0
+
+    def _newest(self) -> Checkpoint | None:
+        """The checkpoint that rank 0 finds, on every process."""
+        return newest(self.run, self.world, self.line)
 
     def _describe(self, train: Corpus) -> None:
         rates = ", ".join(f"{name} {rate:,.0f}" for name, rate in self.rates.items())
+        world = self.world
+        processes = f" · {world.size} processes, {self.config.system.strategy}" if world.size > 1 else ""
         self.line.note(
-            f"{self.parameters / 1e6:.1f} M parameters · {train.tokens_total:,} tokens, "
-            f"vocabulary {train.vocabulary_size:,} · {self.device.type}, {self.precision} (matmul GFLOP/s: {rates})"
+            f"{self.parameters / 1e6:.1f} M parameters · {train.tokens_total:,} tokens, vocabulary "
+            f"{train.vocabulary_size:,} · {self.device.type}, {self.precision} (matmul GFLOP/s: {rates}){processes}"
         )
         if self.config.schedule.by == "seconds":
             self.line.note("the learning rate follows the clock, so this run cannot be reproduced bit for bit")
 
     def mfu(self, tokens_per_second: float) -> float:
-        """Model FLOPs utilisation: share of the measured matmul rate in the run's precision."""
-        return tokens_per_second * self.flops / (self.rates[self.precision] * 1e9)
+        """Model FLOPs utilisation: share of the measured matmul rate in the run's precision, of all processes."""
+        return tokens_per_second * self.flops / (self.rates[self.precision] * 1e9 * self.world.size)
 
-    def evaluate(self, log: RunLog) -> float:
-        loss, _, _ = held_out_loss(self.model, self.held_out, self.device, self.precision)
+    def evaluate(self, log: RunLog | SilentLog) -> float:
         trainer = self.trainer
+        with trainer.averages.in_place() if trainer.averages is not None else nullcontext():
+            loss, _, _ = held_out_loss(self.model, self.held_out, self.device, self.precision, self.world)
         log.write("held_out", trainer.step, loss=loss, tokens=trainer.tokens, seconds=trainer.seconds)
         self.line.note(f"step {trainer.step:,}: held-out loss {loss:.4f} (unigram entropy {self.entropy:.4f})")
         return loss
 
-    def save(self, place: StreamState) -> None:
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Whole, by name. A collective where the model is sharded."""
+        return {name: whole(tensor) for name, tensor in self.model.state_dict().items()}
+
+    def averages(self) -> dict[str, torch.Tensor]:
+        """The EMA by parameter name, whole; empty without one."""
+        averages = self.trainer.averages
+        return {} if averages is None else {name: whole(tensor) for name, tensor in averages.tensors.items()}
+
+    def save(self, place: StreamState, held_out: float | None = None, wait: bool = True) -> None:
+        """Rank 0 writes; the others help to gather. With `wait`, raises OSError where it could not be written."""
         trainer = self.trainer
+        tensors = self.weights(), optimizer_tensors(self.model, *trainer.optimizers), self.averages()
+        if not self.world.main:
+            return
         state = RunState(
             step=trainer.step,
             stream=place.to_json(),
@@ -145,6 +199,9 @@ class Session:
             targets=trainer.targets,
             seconds=trainer.seconds,
             held_out_start=self.start_loss,
+            held_out=held_out,
+            guard=trainer.guard.state(),
+            source=source_digest(),
             device=self.device.type,
             precision=self.precision,
             config=self.config.model_dump(mode="json"),
@@ -153,30 +210,40 @@ class Session:
             versions=versions(),
             random=random_state(self.device),
         )
-        optimizer = optimizer_tensors(self.model, trainer.optimizer)
-        save_checkpoint(self.run.checkpoints, state, self.model.state_dict(), optimizer, self.config.checkpoint.keep)
+        self.writer.submit(state, *tensors)
+        if wait:
+            self.writer.wait(strict=True)
 
     def fit(self, checkpoint: Checkpoint | None, stop: StopRequest) -> float | None:
         """The held-out loss at the end, or None where a signal stopped the run."""
-        self.run.forget_result()
-        clean(self.run.checkpoints)
-        write_atomic(self.run.config, to_toml(self.config))
-        trainer = self.trainer
-        if self.config.system.compile:
+        trainer, system, world = self.trainer, self.config.system, self.world
+        if world.main:
+            self.run.forget_result()
+            clean(self.run.checkpoints)
+            write_atomic(self.run.config, to_toml(self.config))
+        forward: Any = self.model
+        if system.compile:
             example = self.held_out[0].to(self.device)
-            trainer.forward = compile_or_eager(self.model, example, self.device, self.precision, self.line.note)
-        with RunLog(self.run.path, trainer.step, resumed=checkpoint is not None) as log, self.line:
+            forward = compile_or_eager(self.model, example, self.device, self.precision, self.line.note)
+        trainer.forward = replicate(forward) if world.size > 1 and system.strategy == "ddp" else forward
+        log: RunLog | SilentLog = SilentLog()
+        if world.main:
+            log = RunLog(self.run.path, trainer.step, resumed=checkpoint is not None, failed=self.line.note)
+        with log, self.line:
             if checkpoint is not None:
                 self.line.note(f"goes on from {checkpoint.path}")
                 restore_random_state(checkpoint.state.random, self.device)
             else:
                 self.start_loss = self.evaluate(log)
-            hooks = Hooks(lambda: self.evaluate(log), self.save, log, self.line, stop, self.mfu)
-            return fit(trainer, self.stream.batches(self.place), self.place, hooks)
+            hooks = Hooks(lambda: self.evaluate(log), self.save, self.roll_back, log, self.line, stop, self.mfu)
+            try:
+                return fit(trainer, self.stream.batches(self.place), self.place, hooks)
+            finally:
+                self.writer.wait()
 
     def finish(self, end_loss: float) -> dict[str, Any]:
         """Writes the final weights and result.json; returns the latter."""
-        trainer = self.trainer
+        trainer, weights = self.trainer, self.averages() or self.weights()
         speed = trainer.tokens / max(trainer.seconds, 1e-9)
         result = {
             "schema": RESULT_SCHEMA,
@@ -196,14 +263,27 @@ class Session:
             "matmul_gflops": self.rates,
             "parameters": self.parameters,
             "preset": self.config.model.preset,
+            "skipped": trainer.guard.skipped,
+            "processes": self.world.size,
+            "source": source_digest(),
             "versions": versions(),
         }
-        self.run.finish(self.model, self.model_config, result)
+        if self.world.main:
+            self.run.finish(weights, self.model_config, result)
         return result
 
 
+def newest(run: RunDirectory, world: World, line: ProgressLine) -> Checkpoint | None:
+    """The newest sound checkpoint as rank 0 finds it, on every process. Raises CheckpointError."""
+    if world.size == 1:
+        return load_newest(run.checkpoints, warn=line.note)
+    found = load_newest(run.checkpoints, warn=line.note) if world.main else None
+    path = world.agree(found.path if found else None)
+    return found if world.main or path is None else load_checkpoint(path)
+
+
 def train(
-    shards: str | Path,
+    shards: str | Path | Sequence[str | Path],
     output: str | Path,
     config_path: str | Path | None = None,
     preset: str | None = None,
@@ -216,19 +296,20 @@ def train(
     Raises ConfigError and RunInUseError (wrong use); CorpusError, ManifestError, CheckpointError, DivergedError and
     OSError (failed).
     """
-    run, line = RunDirectory(output), ProgressLine()
-    with StopRequest() as stop:
-        checkpoint = load_newest(run.checkpoints, warn=line.note) if resume else None
+    with joined() as world, StopRequest() as stop:
+        run, line = RunDirectory(output), ProgressLine(quiet=not world.main)
+        checkpoint = newest(run, world, line) if resume else None
         if checkpoint is None:
             run.check_free()
         stored = checkpoint.state.config if checkpoint and config_path is None and preset is None else None
         config = build_config(config_path, preset, overrides, base=stored)
-        session = Session(Path(shards), run, config, checkpoint, line)
+        world.wait()
+        session = Session(shards, run, config, checkpoint, line, world)
         if checkpoint is not None and finished(checkpoint.state, config) and (result := run.read_result()):
             line.note(f"{output}: finished already, at step {checkpoint.state.step:,}")
             return Outcome(result, checkpoint.state.step)
         end_loss = session.fit(checkpoint, stop)
-    if end_loss is None:
-        line.note(f"stopped at step {session.trainer.step:,}; --resume goes on from there")
-        return Outcome(None, session.trainer.step)
-    return Outcome(session.finish(end_loss), session.trainer.step)
+        if end_loss is not None:
+            return Outcome(session.finish(end_loss), session.trainer.step)
+    line.note(f"stopped at step {session.trainer.step:,}; --resume goes on from there")
+    return Outcome(None, session.trainer.step)

@@ -33,7 +33,7 @@ class Exported:
 
 
 def export(
-    directory: str | Path, output: str, form: str, splits: Sequence[str] = (), text: bool = False
+    directory: str | Path, output: str | Path, form: str, splits: Sequence[str] = (), text: bool = False
 ) -> list[Exported]:
     """Writes OUTPUT/SPLIT/... of the given splits (all that have documents, by default), one shard after the other.
 

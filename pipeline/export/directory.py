@@ -15,12 +15,12 @@ class ExportError(ValueError):
 
 
 @contextmanager
-def whole_directory(output: str) -> Iterator[Path]:
+def whole_directory(output: str | Path) -> Iterator[Path]:
     """Gives a temporary directory beside `output`, which takes its name at the end; an error removes it.
 
     Raises ExportError where `output` is a file, a URL, or a directory that holds anything.
     """
-    if is_url(output):
+    if is_url(str(output)):
         raise ExportError(f"{output}: exports are written to local directories; copy it there afterwards")
     target = Path(output).absolute()
     if target.is_dir():

@@ -112,9 +112,7 @@ def plan_units(files: list[InputFile], config: PipelineConfig, first: int = 0) -
     return tasks
 
 
-def clean_batch(
-    batch: pa.RecordBatch, config: PipelineConfig, protected: ProtectIndex | None = None
-) -> pa.RecordBatch:
+def clean_batch(batch: pa.RecordBatch, config: PipelineConfig, protected: ProtectIndex | None = None) -> pa.RecordBatch:
     """All that happens to a batch of records, in order. Rows are judged, never removed."""
     batch = main_text(batch, config.html)
     batch = repair(batch, config.repair)

@@ -9,8 +9,10 @@ import polars
 import pyarrow as pa
 import pyarrow.dataset
 import pytest
+import torch
 from datasets import Dataset, concatenate_datasets
 
+from pipeline.export.corpus import export
 from schemas.manifest import read_manifest
 
 pytestmark = pytest.mark.xdist_group("prepared")
@@ -69,12 +71,36 @@ def test_hugging_face_datasets_from_file(shards, rows):
     assert len(load_dataset("arrow", data_files=shards, split="train")) == rows
 
 
-def test_the_documented_snippet_runs(prepared, rows):
+def test_torch(shards, rows, tokens):
+    """Without a copy: torch reads the mapped file."""
+    lengths, total = 0, 0
+    for shard in shards:
+        reader = pa.ipc.open_file(pa.memory_map(shard))
+        for number in range(reader.num_record_batches):
+            batch = reader.get_batch(number)
+            ids = torch.from_dlpack(batch["tokens"].values)
+            assert ids.data_ptr() == batch["tokens"].values.buffers()[1].address
+            assert ids.dtype == torch.uint16
+            total += len(ids)
+            lengths += batch.num_rows
+    assert (lengths, total) == (rows, tokens)
+
+
+def test_the_documented_snippets_run(prepared, rows, tokens, tmp_path):
     """docs/shards.md, as it stands there."""
     page = (Path(__file__).parent.parent.parent / "docs" / "shards.md").read_text(encoding="utf-8")
-    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    found: dict[str, Any] = {"data": str(prepared)}
-    exec(code, found)
+    reading, exports = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    found: dict[str, Any] = {"data": str(prepared), "exported": str(tmp_path / "out")}
+    exec(reading, found)
     assert found["frame"].height == len(found["dataset"]) == rows
     assert len(found["longest"]) == 3
     assert len(found["text"]) > 20
+    padded = list(found["loader"])
+    assert sum(len(batch) for batch in padded) == rows
+    assert sum(int((batch != 0).sum()) for batch in padded) == tokens
+    text = found["text"]
+    export(prepared, tmp_path / "out", "parquet", text=True)
+    exec(exports, found)
+    assert found["frame"].height == len(found["dataset"]) == len(found["rows"]) == rows
+    assert sum(length for _, length, _ in found["rows"]) == tokens
+    assert found["rows"][0][2] == text == found["tokenizer"].decode(found["frame"]["tokens"][0].to_list())

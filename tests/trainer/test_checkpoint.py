@@ -11,6 +11,7 @@ from torch import Tensor
 from trainer.checkpoint import (
     CheckpointError,
     RunState,
+    best_checkpoint,
     checkpoints,
     clean,
     load_checkpoint,
@@ -20,6 +21,7 @@ from trainer.checkpoint import (
     save_checkpoint,
     unshared,
 )
+from trainer.writer import CheckpointWriter
 
 CPU = torch.device("cpu")
 
@@ -58,6 +60,52 @@ def test_last_ones_are_kept(tmp_path: Path) -> None:
         save(tmp_path, step, keep=2)
     assert [path.name for path in tmp_path.iterdir()] == [p.name for p in tmp_path.glob("step-*")]
     assert [path.name for path in checkpoints(tmp_path)] == ["step-00000100", "step-00007000"]
+
+
+def test_the_best_is_kept_beside_the_last_ones(tmp_path: Path) -> None:
+    losses = {1: 5.0, 2: 3.0, 3: None, 4: 4.0, 5: 3.5, 6: None}
+    for step, loss in losses.items():
+        scored = state(step).model_copy(update={"held_out": loss})
+        save_checkpoint(tmp_path, scored, *tensors(step), keep=2, averages={"w": torch.ones(2)}, best=True)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-00000002", "step-00000005", "step-00000006"]
+    assert best_checkpoint(tmp_path) == tmp_path / "step-00000002"
+    assert torch.equal(load_checkpoint(tmp_path / "step-00000006").averages["w"], torch.ones(2))
+
+
+def test_a_write_in_the_background_holds_what_was_there_at_the_call(tmp_path: Path) -> None:
+    """And one after the other; tied tensors stay tied in the snapshot."""
+    told: list[str] = []
+    writer = CheckpointWriter(tmp_path, keep=5, best=False, warn=told.append)
+    weight = torch.zeros(1000)
+    for step in (1, 2, 3):
+        writer.submit(state(step), {"a": weight, "b": weight}, {}, {})
+        weight += 1
+    writer.wait(strict=True)
+    for step in (1, 2, 3):
+        loaded = load_checkpoint(tmp_path / f"step-0000000{step}")
+        assert list(loaded.model) == ["a"]
+        assert loaded.model["a"].unique().tolist() == [step - 1]
+    assert told == []
+
+
+def test_a_background_write_to_a_full_disk_is_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    writer = CheckpointWriter(tmp_path, keep=5, best=False, warn=told.append)
+    writer.submit(state(1), *tensors(1), {})
+    writer.wait()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+    try:
+        writer.submit(state(2), {"w": torch.zeros(1 << 18)}, {}, {})
+        writer.wait()
+        writer.submit(state(3), {"w": torch.zeros(1 << 18)}, {}, {})
+        with pytest.raises(OSError, match=r"step-00000003|File too large"):
+            writer.wait(strict=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(told) == 1
+    assert "training goes on, earlier checkpoints are intact" in told[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
 
 
 def test_the_same_step_is_written_anew(tmp_path: Path) -> None:
@@ -120,13 +168,17 @@ def test_no_checkpoint_is_none(tmp_path: Path) -> None:
     assert load_newest(tmp_path / "none", pytest.fail) is None
 
 
-def test_a_newer_version_is_refused_not_skipped(tmp_path: Path) -> None:
+def test_another_version_is_refused_not_skipped(tmp_path: Path) -> None:
     save(tmp_path, 1)
     path = save(tmp_path, 2)
-    text = (path / "state.json").read_text(encoding="utf-8").replace("siliang-run/1", "siliang-run/2")
-    (path / "state.json").write_text(text, encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"siliang-run/2 is newer than .*; upgrade siliang"):
-        load_newest(tmp_path, pytest.fail)
+    text = (path / "state.json").read_text(encoding="utf-8")
+    for schema, message in (
+        ("siliang-run/3", r"siliang-run/3 is newer than .*; upgrade siliang"),
+        ("siliang-run/1", r"siliang-run/1 is older than .*; finish the run with the version that began it"),
+    ):
+        (path / "state.json").write_text(text.replace("siliang-run/2", schema), encoding="utf-8")
+        with pytest.raises(CheckpointError, match=message):
+            load_newest(tmp_path, pytest.fail)
 
 
 def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path: Path) -> None:

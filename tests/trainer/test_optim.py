@@ -16,6 +16,7 @@ from trainer.optim import (
     load_optimizer_tensors,
     optimizer_tensors,
     parameter_groups,
+    rows_at,
     run_progress,
     schedule_factor,
 )
@@ -107,10 +108,47 @@ def test_optimizer_state_by_name_continues_exactly() -> None:
     copy.load_state_dict(straight.state_dict())
     second = build_optimizer(copy, OptimizerConfig())
     tensors = {name: tensor.clone() for name, tensor in optimizer_tensors(straight, optimizer).items()}
-    load_optimizer_tensors(copy, second, tensors)
+    load_optimizer_tensors(copy, second, tensors=tensors)
     steps(straight, optimizer, 3, seed=2)
     steps(copy, second, 3, seed=2)
     for name, tensor in straight.state_dict().items():
         assert torch.equal(tensor, copy.state_dict()[name]), name
     with pytest.raises(KeyError, match="other"):
-        load_optimizer_tensors(copy, second, {"other/exp_avg": torch.zeros(1)})
+        load_optimizer_tensors(copy, second, tensors={"other/exp_avg": torch.zeros(1)})
+
+
+def test_one_cycle_is_that_of_torch() -> None:
+    config = ScheduleConfig(decay="one-cycle", warmup=0.3, final=0.01)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    # torch ends both phases one step early, so its 101 steps span progress 0 to 1 in hundredths.
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=1.0, total_steps=101, pct_start=31 / 101, div_factor=25, final_div_factor=4
+    )
+    for step in range(100):
+        assert schedule_factor(config, step / 100) == pytest.approx(cycle.get_last_lr()[0], abs=1e-6)
+        optimizer.step()
+        cycle.step()
+
+
+def test_wsd_is_flat_and_then_falls() -> None:
+    config = ScheduleConfig(decay="wsd", warmup=0.1, cooldown=0.2, final=0.1)
+    factors = [schedule_factor(config, p / 100) for p in range(101)]
+    assert factors[10:81] == pytest.approx([1.0] * 71)
+    assert factors[90] == pytest.approx(0.55)
+    assert factors[100] == pytest.approx(0.1)
+    late = ScheduleConfig(decay="wsd", warmup=0.9, cooldown=0.5)
+    assert schedule_factor(late, 0.9) == pytest.approx(1.0)
+
+
+def test_progress_by_tokens() -> None:
+    assert run_progress(ScheduleConfig(by="tokens", tokens=1000), step=7, seconds=1.0, tokens=250) == 0.25
+
+
+def test_a_ramp_grows_by_its_start() -> None:
+    config = ScheduleConfig(batch_ramp=0.5, batch_start=8)
+    rows = [rows_at(config, progress / 100, 64) for progress in range(101)]
+    assert rows[0] == 8
+    assert rows[50:] == [64] * 51
+    assert rows == sorted(rows)
+    assert set(rows) == set(range(8, 65, 8))
+    assert rows_at(ScheduleConfig(), 0.0, 64) == 64

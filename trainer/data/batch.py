@@ -9,36 +9,41 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.data.kernels import WRAP, fill, mask
+from trainer.data.kernels import fill
 from trainer.data.masking import Masking, window_key
 from trainer.data.packing import Plan
+from trainer.data.packing_kernels import WRAP
 from trainer.data.shards import Corpus, CorpusError
 
 
 class RowRange(NamedTuple):
-    """Rows [first, last) of one window of one epoch."""
+    """Rows [first, last) of one window of one epoch of one source."""
 
     epoch: int
     window: int
     first: int
     last: int
+    source: int = 0
 
 
 @dataclass(frozen=True)
 class PlanRows:
-    """Rows [first, last) of a plan."""
+    """Rows [first, last) of a plan of source `source`; the first is row `drawn` of the stream."""
 
     plan: Plan
     first: int
     last: int
+    drawn: int = 0
+    source: int = 0
 
     def __len__(self) -> int:
         return self.last - self.first
 
     def range(self) -> RowRange:
-        return RowRange(self.plan.epoch, self.plan.window, self.first, self.last)
+        return RowRange(self.plan.epoch, self.plan.window, self.first, self.last, self.source)
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Batch:
     target_M: Tensor
     """int64: the original ids there."""
     source: tuple[RowRange, ...]
-    """Where the rows come from, in row order; more than one range where the batch crosses windows."""
+    """Where the rows come from, in row order; more than one range where the batch crosses windows or sources."""
     token_count: int
     """Positions that are not padding."""
 
@@ -73,7 +78,12 @@ class Batch:
 
     def describe(self) -> str:
         """For error messages: 'epoch 0, window 3, rows 5-36'."""
-        return "; ".join(f"epoch {p.epoch}, window {p.window}, rows {p.first}-{p.last - 1}" for p in self.source)
+        several = any(p.source for p in self.source)
+        return "; ".join(
+            (f"source {p.source}, " if several else "")
+            + f"epoch {p.epoch}, window {p.window}, rows {p.first}-{p.last - 1}"
+            for p in self.source
+        )
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """The same batch with its tensors on `device`."""
@@ -81,50 +91,87 @@ class Batch:
         return replace(self, **{name: getattr(self, name).to(device, non_blocking=non_blocking) for name in names})
 
 
-def collate(corpus: Corpus, parts: Sequence[PlanRows], masking: Masking) -> Batch:
-    """The rows of `parts`, one below the other. Masks depend on each row's own (seed, epoch, window, row) alone.
+def collate(corpora: Corpus | Sequence[Corpus], parts: Sequence[PlanRows], masking: Masking) -> Batch:
+    """The rows of `parts`, one below the other. Masks depend on each row's own (seed, epoch, window, row), and with a
+    schedule of the rate on its number in the stream, alone.
 
+    `corpora` are the sources that PlanRows.source counts, of one vocabulary.
     Raises CorpusError, naming shard and row, where a token id is not in the vocabulary.
     """
-    rows = sum(map(len, parts))
-    length = parts[0].plan.sequence_length
-    tokens, segments, positions = (np.empty((rows, length), dtype=np.int64) for _ in range(3))
-    rate, mask_below, random_below = (np.uint64(t) for t in masking.thresholds())
-    # One more than rate * ordinary pieces is the most that a row can be asked for, but never more than it holds.
-    index = np.empty(min(rows * length, int(masking.rate * rows * length) + 2 * rows), dtype=np.int64)
-    target = np.empty_like(index)
+    corpora = [corpora] if isinstance(corpora, Corpus) else corpora
+    corpus = corpora[0]
+    rows, width = sum(map(len, parts)), parts[0].plan.sequence_length
+    tokens, segments, positions = (np.empty((rows, width), dtype=np.int64) for _ in range(3))
+    spans = [slice(int(p.plan.first_piece[p.first]), int(p.plan.first_piece[p.last])) for p in parts]
+    offset = np.concatenate([p.plan.offset[s] for p, s in zip(parts, spans, strict=True)])
+    length = np.concatenate([p.plan.length[s] for p, s in zip(parts, spans, strict=True)])
+    address = np.concatenate([p.plan.address[s] for p, s in zip(parts, spans, strict=True)])
+    address += offset.astype(np.uint64) * np.uint64(corpus.token_dtype.itemsize)
+    per_row = np.concatenate([np.diff(p.plan.first_piece[p.first : p.last + 1]) for p in parts])
+    first_piece = np.zeros(rows + 1, dtype=np.int64)
+    np.cumsum(per_row, out=first_piece[1:])
+
     item = np.empty(0, dtype=corpus.token_dtype)
-    row0 = m = token_count = 0
-    for part in parts:
-        plan = part.plan
-        first_piece = plan.first_piece[part.first : part.last + 1]
-        pieces = slice(int(first_piece[0]), int(first_piece[-1]))
-        address = corpus.addresses[plan.document[pieces]]
-        address += plan.offset[pieces].astype(np.uint64) * np.uint64(corpus.token_dtype.itemsize)
-        here = slice(row0, row0 + len(part))
-        bad = fill(
-            address, plan.length[pieces], first_piece, item, corpus.vocabulary_size,
-            tokens[here], segments[here], positions[here],
-        )  # fmt: skip
-        if bad >= 0:
-            document = int(plan.document[pieces][bad])
-            found = int(corpus.tokens(document).max())
-            raise CorpusError(
-                f"{corpus.directory}: {corpus.where(document)}: token id {found:,}, "
-                f"the vocabulary has {corpus.vocabulary_size:,}; run `siliang-pipeline verify` on the corpus"
-            )
-        m = mask(
-            tokens[here], np.uint64(window_key(plan.seed, plan.epoch, plan.window)), part.first,
-            rate, mask_below, random_below, corpus.vocabulary_size, row0 * length, index, target, m,
-        )  # fmt: skip
-        row0 += len(part)
-        token_count += int(plan.length[pieces].sum()) + WRAP * (pieces.stop - pieces.start)
+    bad = fill(address, length, first_piece, item, corpus.vocabulary_size, tokens, segments, positions)
+    if bad >= 0:
+        raise _foreign_token(corpora, parts, spans, bad)
+    rare = None if masking.rare == "plain" else _rare(corpora, parts, spans, offset, length, first_piece, width)
+    counts = [len(part) for part in parts]
+    keys = [window_key(p.plan.seed, p.plan.epoch, p.plan.window) for p in parts]
+    row = np.concatenate([np.arange(p.first, p.last) for p in parts])
+    drawn = np.concatenate([np.arange(p.drawn, p.drawn + len(p)) for p in parts])
+    stream = np.repeat(np.array(keys, dtype=np.uint64), counts)
+    index, target = masking.apply(tokens, rare, stream, row, drawn, corpus.vocabulary_size, corpus.marks)
     return Batch(
         tokens_BT=torch.from_numpy(tokens),
         segments_BT=torch.from_numpy(segments),
         positions_BT=torch.from_numpy(positions),
-        target_index_M=torch.from_numpy(index[:m]),
-        target_M=torch.from_numpy(target[:m]),
+        target_index_M=torch.from_numpy(index),
+        target_M=torch.from_numpy(target),
         source=tuple(part.range() for part in parts),
-        token_count=token_count,
+        token_count=int(length.sum()) + WRAP * len(length),
     )
+
+
+def _foreign_token(
+    corpora: Sequence[Corpus], parts: Sequence[PlanRows], spans: Sequence[slice], piece: int
+) -> CorpusError:
+    number = 0
+    while piece >= spans[number].stop - spans[number].start:
+        piece -= spans[number].stop - spans[number].start
+        number += 1
+    part = parts[number]
+    corpus, document = corpora[part.source], int(part.plan.document[spans[number]][piece])
+    return CorpusError(
+        f"{corpus.directory}: {corpus.where(document)}: token id {int(corpus.tokens(document).max()):,}, "
+        f"the vocabulary has {corpus.vocabulary_size:,}; run `siliang-pipeline verify` on the corpus"
+    )
+
+
+def _rare(
+    corpora: Sequence[Corpus],
+    parts: Sequence[PlanRows],
+    spans: Sequence[slice],
+    offset: NDArray[np.int64],
+    length: NDArray[np.int64],
+    first_piece: NDArray[np.int64],
+    width: int,
+) -> NDArray[np.uint8]:
+    """uint8 [B, T]: 2 at the first piece of a rare word, 1 at its others. A word that a cut divides is rare in both
+    pieces."""
+    rare = np.zeros((len(first_piece) - 1, width), dtype=np.uint8)
+    documents = [
+        (part.source, int(d)) for part, span in zip(parts, spans, strict=True) for d in part.plan.document[span]
+    ]
+    for row in range(len(rare)):
+        at = 1
+        for piece in range(first_piece[row], first_piece[row + 1]):
+            source, document = documents[piece]
+            found = corpora[source].rare(document)
+            first, last = int(offset[piece]), int(offset[piece] + length[piece])
+            for k in range(np.searchsorted(found.end, first, side="right"), np.searchsorted(found.start, last)):
+                start, end = max(int(found.start[k]), first), min(int(found.end[k]), last)
+                rare[row, at + start - first : at + end - first] = 1
+                rare[row, at + start - first] = 2
+            at += int(length[piece]) + WRAP
+    return rare

@@ -18,6 +18,10 @@ class Purpose(IntEnum):
     ORDER = 1
     ROWS = 2
     MASKS = 3
+    POOLS = 4
+    BLOCKS = 5
+    BUCKETS = 6
+    SOURCES = 7
 
 
 def key(purpose: Purpose, *address: int) -> int:

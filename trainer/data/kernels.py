@@ -1,18 +1,18 @@
-"""The numba kernels of the data side: random draws, order, cutting, best-fit packing, filling, masking.
+"""The numba kernels of the data side: random draws, order, filling, masking (packing has a file of its own).
 
 They stand in one file because numba's cache watches only the file of the function that is called: a kernel that called
 into another file would go on with that file's old code. What they mean is told in order.py, packing.py, masking.py and
 batch.py. All release the GIL and use integers only, so every machine computes the same values.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import numba
 import numpy as np
-from numba.core import types
-from numba.extending import intrinsic
 
 from schemas.vocabulary import CLS, FIRST_ORDINARY, MASK, PAD, SEP
+from trainer.data.addresses import pointer
+from trainer.data.packing_kernels import WRAP
 
 GAMMA: Final = np.uint64(0x9E3779B97F4A7C15)
 MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
@@ -21,9 +21,6 @@ MIX_2: Final = np.uint64(0x94D049BB133111EB)
 ROUNDS: Final = 8
 """Of the Feistel network. Even, so that both halves are keyed equally often; 4 pass the statistics on large n, small n
 gains from more (at n = 4 all 24 orders come equally often)."""
-
-WRAP: Final = 2
-"""[CLS] and [SEP] around every piece."""
 
 
 @numba.njit(cache=True, nogil=True)
@@ -63,78 +60,6 @@ def permute(stream: np.uint64, positions: np.ndarray, n: int, a: int, b: int, ou
 
 
 @numba.njit(cache=True, nogil=True)
-def cut(documents: np.ndarray, lengths: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(document, offset, length) of the pieces of at most `longest` tokens, in order."""
-    pieces = 0
-    for n in lengths:
-        pieces += (n + longest - 1) // longest
-    document = np.empty(pieces, dtype=np.int64)
-    offset = np.empty(pieces, dtype=np.int64)
-    length = np.empty(pieces, dtype=np.int64)
-    p = 0
-    for k in range(len(documents)):
-        for start in range(0, lengths[k], longest):
-            document[p] = documents[k]
-            offset[p] = start
-            length[p] = min(longest, lengths[k] - start)
-            p += 1
-    return document, offset, length
-
-
-@numba.njit(cache=True, nogil=True)
-def best_fit(length: np.ndarray, capacity: int) -> tuple[np.ndarray, int]:
-    """Row of every piece, and the number of rows: longest piece first (equal ones in order), each into the fullest row
-    that still takes it; of several such rows, the one that became so last."""
-    pieces = len(length)
-    # Counting sort by falling length.
-    at = np.zeros(capacity + 2, dtype=np.int64)
-    for n in length:
-        at[capacity - n + 1] += 1
-    for k in range(1, capacity + 2):
-        at[k] += at[k - 1]
-    by_length = np.empty(pieces, dtype=np.int64)
-    for p in range(pieces):
-        by_length[at[capacity - length[p]]] = p
-        at[capacity - length[p]] += 1
-
-    row_of_piece = np.empty(pieces, dtype=np.int64)
-    # The rows with s free places are a stack: top[s], below it below[row].
-    top = np.full(capacity + 1, -1, dtype=np.int64)
-    below = np.empty(pieces, dtype=np.int64)
-    most_free = 0
-    rows = 0
-    for piece in by_length:
-        size = length[piece] + WRAP
-        free = size
-        while free <= most_free and top[free] < 0:
-            free += 1
-        if free <= most_free:
-            row = top[free]
-            top[free] = below[row]
-        else:
-            row = rows
-            rows += 1
-            free = capacity
-        row_of_piece[piece] = row
-        left = free - size
-        below[row] = top[left]
-        top[left] = row
-        most_free = max(most_free, left)
-    return row_of_piece, rows
-
-
-@intrinsic
-def _pointer(typing_context: Any, address: Any, item: Any) -> Any:
-    """An address as a pointer to items like those of the array `item`: pieces lie in any of many file mappings."""
-    signature = types.CPointer(item.dtype)(types.uint64, item)
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return signature, codegen
-
-
-@numba.njit(cache=True, nogil=True)
 def fill(
     address: np.ndarray,
     lengths: np.ndarray,
@@ -155,7 +80,7 @@ def fill(
         at = 0
         for p in range(first, first_piece[row + 1] - first_piece[0]):
             n = lengths[p]
-            piece = numba.carray(_pointer(address[p], item), n)  # type: ignore[call-arg]
+            piece = numba.carray(pointer(address[p], item), n)  # type: ignore[call-arg]
             out = tokens_BT[row, at + 1 : at + 1 + n]
             largest = piece[0]
             for k in range(n):
@@ -179,32 +104,31 @@ def fill(
 @numba.njit(cache=True, nogil=True)
 def mask(
     tokens_BT: np.ndarray,
-    stream: np.uint64,
-    first_row: int,
-    rate: np.uint64,
+    stream_B: np.ndarray,
+    row_B: np.ndarray,
+    rate_B: np.ndarray,
     mask_below: np.uint64,
     random_below: np.uint64,
     vocabulary_size: int,
-    base: int,
     target_index: np.ndarray,
     target: np.ndarray,
-    m: int,
 ) -> int:
-    """Masks rows in place; writes (base + flat position, original id) from target[m] on; returns the new m.
+    """Masks rows in place, piece by piece; writes (flat position, original id) to target[:m]; returns m.
 
-    The shares are in 2^-32ths. tokens_BT[0] is row `first_row` of the window whose key is `stream`. Draws of a row:
+    The shares are in 2^-32ths. Row r is row row_B[r] of the window whose key is stream_B[r]. Draws of a row:
     0 the rounding, 2p + 1 whether position p is chosen, 2p + 2 what stands there (upper half: [MASK], random or kept;
     lower half: the random piece).
     """
     pool = np.uint64(vocabulary_size - FIRST_ORDINARY)
     half = np.uint64(32)
+    m = 0
     for r in range(len(tokens_BT)):
         row = tokens_BT[r]
-        key = draw(stream, np.uint64(first_row + r))
+        key = draw(stream_B[r], np.uint64(row_B[r]))
         ordinary = 0
         for p in range(len(row)):
             ordinary += row[p] >= FIRST_ORDINARY
-        chosen = np.int64((rate * np.uint64(ordinary) + (draw(key, np.uint64(0)) >> half)) >> half)
+        chosen = np.int64((rate_B[r] * np.uint64(ordinary) + (draw(key, np.uint64(0)) >> half)) >> half)
         for p in range(len(row)):
             if chosen == 0:
                 break
@@ -212,7 +136,7 @@ def mask(
             if piece < FIRST_ORDINARY:
                 continue
             if scale(draw(key, np.uint64(2 * p + 1)), np.uint64(ordinary)) < np.uint64(chosen):
-                target_index[m] = base + r * len(row) + p
+                target_index[m] = r * len(row) + p
                 target[m] = piece
                 m += 1
                 chosen -= 1
@@ -222,4 +146,106 @@ def mask(
                 elif word >> half < random_below:
                     row[p] = FIRST_ORDINARY + np.int64(scale(word << half, pool))
             ordinary -= 1
+    return m
+
+
+@numba.njit(cache=True, nogil=True)
+def mask_units(
+    tokens_BT: np.ndarray,
+    rare_BT: np.ndarray,
+    rare_first: bool,
+    unit_starts: np.ndarray,
+    longest_unit: int,
+    span_below: np.ndarray,
+    stream_B: np.ndarray,
+    row_B: np.ndarray,
+    rate_B: np.ndarray,
+    mask_below: np.uint64,
+    random_below: np.uint64,
+    vocabulary_size: int,
+    target_index: np.ndarray,
+    target: np.ndarray,
+) -> int:
+    """As `mask`, but whole units are chosen: runs of ordinary pieces, a new one at each piece with unit_starts[id] and
+    after longest_unit pieces; a rare word (rare_BT: 1 inside, 2 at its first piece) is one unit.
+
+    The units are shuffled (Fisher-Yates; rare ones first if rare_first, else rare ones are left out) and taken while
+    they fit the number of pieces wanted. With span_below (cumulated shares of 1, 2, ... units, in 2^-32ths) each draws
+    how many units are taken together from it on, all treated alike. Draws of a row: 0 the rounding, 2i + 1 the i-th of
+    the shuffle (upper half) and the length of its span (lower half), 2p + 2 as in `mask`.
+    """
+    pool = np.uint64(vocabulary_size - FIRST_ORDINARY)
+    half = np.uint64(32)
+    width = tokens_BT.shape[1]
+    start, size = np.empty(width + 1, dtype=np.int64), np.empty(width + 1, dtype=np.int64)
+    taken = np.empty(width, dtype=np.bool_)
+    shuffled = np.empty(width, dtype=np.int64)
+    treated_as = np.empty(width, dtype=np.int64)
+    m = 0
+    for r in range(len(tokens_BT)):
+        row, rare = tokens_BT[r], rare_BT[r]
+        key = draw(stream_B[r], np.uint64(row_B[r]))
+        units = ordinary = rare_units = 0
+        inside = False
+        for p in range(width):
+            if row[p] < FIRST_ORDINARY or (rare[p] and not rare_first):
+                inside = False
+                continue
+            ordinary += 1
+            if rare[p]:
+                fresh = rare[p] == 2 or not inside or not rare[p - 1]
+            else:
+                fresh = not inside or rare[p - 1] > 0 or unit_starts[row[p]] or size[units - 1] >= longest_unit
+            if fresh:
+                start[units], size[units] = p, 1
+                units += 1
+            else:
+                size[units - 1] += 1
+            inside = True
+        wanted = np.int64((rate_B[r] * np.uint64(ordinary) + (draw(key, np.uint64(0)) >> half)) >> half)
+        at = 0
+        for u in range(units):
+            if rare[start[u]]:
+                shuffled[at] = u
+                at += 1
+        rare_units = at
+        for u in range(units):
+            if not rare[start[u]]:
+                shuffled[at] = u
+                at += 1
+        taken[:units] = False
+        treated_as[:] = -1
+        for i in range(units):
+            if wanted == 0:
+                break
+            word = draw(key, np.uint64(2 * i + 1))
+            end = rare_units if i < rare_units else units
+            j = i + np.int64(scale(word, np.uint64(end - i)))
+            first = shuffled[j]
+            shuffled[j] = shuffled[i]
+            if taken[first]:
+                continue
+            count = 1
+            for share in span_below:
+                if (word << half) >> half < share:
+                    break
+                count += 1
+            for u in range(first, min(first + count, units)):
+                if taken[u] or size[u] > wanted or (u > first and start[u] != start[u - 1] + size[u - 1]):
+                    break
+                taken[u] = True
+                wanted -= size[u]
+                for p in range(start[u], start[u] + size[u]):
+                    treated_as[p] = start[first] if len(span_below) else p
+        for p in range(width):
+            if treated_as[p] < 0:
+                continue
+            target_index[m] = r * width + p
+            target[m] = row[p]
+            m += 1
+            treatment = draw(key, np.uint64(2 * treated_as[p] + 2)) >> half
+            if treatment < mask_below:
+                row[p] = MASK
+            elif treatment < random_below:
+                row[p] = FIRST_ORDINARY + np.int64(scale(draw(key, np.uint64(2 * p + 2)) << half, pool))
     return m

@@ -1,6 +1,9 @@
 """A prepared corpus, memory-mapped: lengths from the Arrow offsets, tokens and rare-word spans without a copy."""
 
 import hashlib
+import threading
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -12,8 +15,11 @@ import schemas.arrow
 from schemas.manifest import FileEntry, read_manifest
 from schemas.shard import SchemaError, open_shard
 from schemas.vocabulary import FIRST_ORDINARY
+from trainer.data.corpus_error import CorpusError
+from trainer.data.marks import Marks
+from trainer.data.remote import FETCHERS, RemoteCorpus
 
-Split = Literal["train", "valid"]
+Split = Literal["train", "valid", "test"]
 
 _REPAIR: Final = "run `siliang-pipeline verify` on the corpus, then `siliang-pipeline prepare` again"
 
@@ -24,10 +30,6 @@ _DTYPES: Final[dict[pa.DataType, np.dtype[Any]]] = {
 }
 
 
-class CorpusError(ValueError):
-    """A corpus cannot be used. The message names the file, what was found there and what to do."""
-
-
 class RareSpans(NamedTuple):
     """Rare words of one document: tokens [start, end) are word `word` of the notes. uint32 views, read-only."""
 
@@ -36,17 +38,54 @@ class RareSpans(NamedTuple):
     word: NDArray[np.uint32]
 
 
+class Shard:
+    """One file of a corpus, open or not."""
+
+    def __init__(self, entry: FileEntry, first: int) -> None:
+        self.entry = entry
+        self.first = first
+        """Its first document in the corpus."""
+        self.opened: OpenShard | None = None
+
+
+class OpenShard:
+    """A shard in memory: keeps the mappings alive that `addresses` points into."""
+
+    def __init__(self, directory: Path, entry: FileEntry, schema: pa.Schema, item_size: int) -> None:
+        path = directory / entry.path
+        self.batches = _batches(directory, entry, schema)
+        starts, lengths, addresses = [0], [np.empty(0, np.int32)], [np.empty(0, np.uint64)]
+        for batch in self.batches:
+            offsets, address = _token_offsets(batch, path)
+            lengths.append(np.diff(offsets))
+            addresses.append(address + offsets[:-1].astype(np.uint64) * np.uint64(item_size))
+            starts.append(starts[-1] + batch.num_rows)
+        self.starts: NDArray[np.int64] = np.array(starts, dtype=np.int64)
+        self.lengths: NDArray[np.int32] = np.concatenate(lengths)
+        self.addresses: NDArray[np.uint64] = np.concatenate(addresses)
+
+    def values(self, name: str, row: int) -> tuple[pa.ListArray, slice]:
+        """The column that holds list `row`, and where its values lie in it."""
+        k = int(np.searchsorted(self.starts, row, side="right")) - 1
+        column = self.batches[k].column(name)
+        first, last = _view(column.offsets)[row - self.starts[k] :][:2]
+        return column, slice(int(first), int(last))
+
+
 class Corpus:
     """One split of a prepared corpus. Opening reads the manifest and the Arrow offsets, never a token.
 
+    A remote corpus opens its shards when they are wanted; its first opening fetches every shard once for the lengths.
     Raises ManifestError (schemas.manifest) where there is no readable manifest, CorpusError where a shard that it lists
     is missing, damaged, or not what the manifest says. A split without documents opens (`documents` is 0).
     """
 
-    def __init__(self, directory: str | Path, split: Split = "train") -> None:
-        self.directory = Path(directory)
+    def __init__(self, directory: str | Path | RemoteCorpus, split: Split = "train") -> None:
+        self._remote = directory if isinstance(directory, RemoteCorpus) else None
+        self.directory = directory.directory if isinstance(directory, RemoteCorpus) else Path(directory)
         self.split: Split = split
-        manifest = read_manifest(directory)
+        self.is_remote = self._remote is not None
+        manifest = self._remote.manifest if self._remote else read_manifest(self.directory)
         self.vocabulary_size = manifest.vocabulary_size
         if self.vocabulary_size <= FIRST_ORDINARY:
             raise CorpusError(
@@ -55,56 +94,128 @@ class Corpus:
         entries = manifest.under(split)
         self.digest = _digest(entries)
         """sha256 over the manifest's entries of this split: equal digests, equal documents in equal order."""
-        schema = schemas.arrow.example(self.vocabulary_size)
-        self.token_dtype: np.dtype = _DTYPES[schema.field("tokens").type.value_type]
+        self._schema = schemas.arrow.example(self.vocabulary_size)
+        self.token_dtype: np.dtype = _DTYPES[self._schema.field("tokens").type.value_type]
         """uint16 or uint32."""
+        self.bytes = sum(entry.bytes for entry in entries)
 
-        self._batches: list[pa.RecordBatch] = []  # keep the mappings alive; `addresses` points into them
-        self._shards: list[tuple[str, int]] = []  # path and first document of every shard
-        starts, lengths, addresses, total = [0], [], [], 0
+        self._lock = threading.Lock()
+        self._shards: list[Shard] = []
+        lengths, total = [np.empty(0, np.int32)], 0
         for entry in entries:
-            self._shards.append((entry.path, total))
-            for batch in _batches(self.directory, entry, schema):
-                offsets, address = _token_offsets(batch, self.directory / entry.path)
-                lengths.append(np.diff(offsets))
-                addresses.append(address + offsets[:-1].astype(np.uint64) * np.uint64(self.token_dtype.itemsize))
-                self._batches.append(batch)
-                total += batch.num_rows
-                starts.append(total)
-        self._starts: NDArray[np.int64] = np.array(starts, dtype=np.int64)
+            self._shards.append(Shard(entry, total))
+            lengths.append(self._lengths(self._shards[-1], entries))
+            total += len(lengths[-1])
+        self._firsts: NDArray[np.int64] = np.array([shard.first for shard in self._shards], dtype=np.int64)
         self.documents = total
         """Number of documents, empty ones included."""
-        self.lengths: NDArray[np.int64] = np.concatenate([np.empty(0, np.int32), *lengths]).astype(np.int64)
+        self.lengths: NDArray[np.int64] = np.concatenate(lengths).astype(np.int64)
         """Tokens of every document, shape (documents,)."""
-        self.addresses: NDArray[np.uint64] = np.concatenate([np.empty(0, np.uint64), *addresses])
-        """Memory address of every document's first token, shape (documents,), for kernels.
-        Valid while this object lives."""
         self.tokens_total = int(self.lengths.sum())
-        self.lengths.flags.writeable = self.addresses.flags.writeable = False
+        self.lengths.flags.writeable = False
+        self._addresses: NDArray[np.uint64] | None = None
+        if self._remote is None:
+            opened = [self._open(shard) for shard in self._shards]
+            self._addresses = np.concatenate([np.empty(0, np.uint64), *(shard.addresses for shard in opened)])
+
+    @cached_property
+    def marks(self) -> Marks:
+        """What the vocabulary's pieces say about words and sentences."""
+        return Marks.read(self.directory, self.vocabulary_size)
+
+    def locate(self, documents: NDArray[np.int64]) -> tuple[NDArray[np.uint64], Any]:
+        """Memory address of each document's first token, and what keeps them valid."""
+        if self._addresses is not None:
+            return self._addresses[documents], self
+        numbers = np.searchsorted(self._firsts, documents, side="right") - 1
+        addresses = np.empty(len(documents), dtype=np.uint64)
+        keep = []
+        needed = [self._shards[k] for k in np.unique(numbers)]
+        self._ahead(needed, needed)
+        for k in np.unique(numbers):
+            here, shard = numbers == k, self._shards[k]
+            opened = self._open(shard, needed)
+            addresses[here] = opened.addresses[documents[here] - shard.first]
+            keep.append(opened)
+        # Whatever else was open may go: plans keep what they point into.
+        for shard in self._shards:
+            if shard not in needed:
+                shard.opened = None
+        return addresses, keep
+
+    def fetch_ahead(self, documents: NDArray[np.int64], beside: NDArray[np.int64]) -> None:
+        """Begins to fetch the shards of documents that will be wanted next; those of `beside` must stay. Nothing to do
+        for a local corpus, or where the cache does not hold both."""
+        if self._remote is None:
+            return
+        both = [self._shard_numbers(d) for d in (documents, beside)]
+        needed = [self._shards[k] for k in np.union1d(*both)]
+        if sum(shard.entry.bytes for shard in needed) <= self._remote.limit_bytes:
+            self._ahead([self._shards[k] for k in both[0]], needed)
 
     def tokens(self, i: int) -> NDArray[np.uint16] | NDArray[np.uint32]:
         """Token ids of document i: a read-only view into the shard. Raises IndexError outside [0, documents)."""
-        column, span = self._locate("tokens", i)
+        column, span = self._values("tokens", i)
         return _view(column.values)[span]
 
     def rare(self, i: int) -> RareSpans:
         """Rare-word spans of document i: read-only views. Raises IndexError outside [0, documents)."""
-        column, span = self._locate("rare", i)
+        column, span = self._values("rare", i)
         return RareSpans(*(_view(column.values.field(name))[span] for name in RareSpans._fields))
 
     def where(self, i: int) -> str:
         """Shard and row of document i, for error messages: 'train/shard-00000-of-00002.arrow, row 17'."""
-        path, first = next((p, f) for p, f in reversed(self._shards) if f <= i)
-        return f"{path}, row {i - first}"
+        shard = self._shard(i)
+        return f"{shard.entry.path}, row {i - shard.first}"
 
-    def _locate(self, name: str, i: int) -> tuple[pa.ListArray, slice]:
-        """The column that holds list i, and where its values lie in it."""
+    def shard_numbers(self, documents: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which shard each document lies in."""
+        return np.searchsorted(self._firsts, documents, side="right") - 1
+
+    def _shard_numbers(self, documents: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.unique(self.shard_numbers(documents))
+
+    def _shard(self, i: int) -> Shard:
         if not 0 <= i < self.documents:
             raise IndexError(f"document {i} of {self.documents:,} in {self.directory}/{self.split}")
-        k = int(np.searchsorted(self._starts, i, side="right")) - 1
-        column = self._batches[k].column(name)
-        first, last = _view(column.offsets)[i - self._starts[k] :][:2]
-        return column, slice(int(first), int(last))
+        return self._shards[int(np.searchsorted(self._firsts, i, side="right")) - 1]
+
+    def _values(self, name: str, i: int) -> tuple[pa.ListArray, slice]:
+        shard = self._shard(i)
+        return self._open(shard).values(name, i - shard.first)
+
+    def _ahead(self, shards: list[Shard], needed: list[Shard]) -> None:
+        if self._remote is not None:
+            for shard in shards:
+                if shard.opened is None:
+                    self._remote.fetch_ahead(shard.entry, [other.entry.path for other in needed])
+
+    def _open(self, shard: Shard, needed: Sequence[Shard] = ()) -> OpenShard:
+        opened = shard.opened
+        if opened is not None:
+            return opened
+        with self._lock:
+            if shard.opened is None:
+                if self._remote is not None:
+                    self._remote.fetch(shard.entry, [other.entry.path for other in needed])
+                shard.opened = OpenShard(self.directory, shard.entry, self._schema, self.token_dtype.itemsize)
+            return shard.opened
+
+    def _lengths(self, shard: Shard, entries: list[FileEntry]) -> NDArray[np.int32]:
+        if self._remote is None:
+            return self._open(shard).lengths
+        known = self._remote.lengths(shard.entry)
+        if known is None:
+            # The following ones meanwhile, as far as the cache holds them.
+            following = entries[entries.index(shard.entry) :][:FETCHERS]
+            if sum(entry.bytes for entry in following) <= self._remote.limit_bytes:
+                for entry in following:
+                    if self._remote.lengths(entry) is None:
+                        self._remote.fetch_ahead(entry, [other.path for other in following])
+            known = self._open(shard).lengths
+            self._remote.keep_lengths(shard.entry, known)
+            shard.opened = None
+        return known
 
 
 def _digest(entries: list[FileEntry]) -> str:

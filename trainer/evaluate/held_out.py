@@ -15,8 +15,9 @@ from schemas.shard import SchemaError, open_shard
 from schemas.vocabulary import FIRST_ORDINARY
 from trainer.config import build_config
 from trainer.data.batch import Batch
+from trainer.data.held_out import held_out
 from trainer.data.shards import Corpus, CorpusError
-from trainer.data.stream import held_out
+from trainer.distributed import World
 from trainer.precision import Precision, autocast
 from trainer.run import RunDirectory, load_model
 from trainer.tasks.masked_lm import MaskedLM
@@ -82,23 +83,35 @@ def unigram_cross_entropy(batches: Iterable[Batch], counts: NDArray[np.int64]) -
 
 @torch.no_grad()
 def held_out_loss(
-    model: MaskedLM, batches: Iterable[Batch], device: torch.device, precision: Precision
+    model: MaskedLM, batches: Iterable[Batch], device: torch.device, precision: Precision, world: World | None = None
 ) -> tuple[float, int, int]:
-    """(mean loss in nats over all targets, targets, rows); the model is left in the mode it was in."""
+    """(mean loss in nats over all targets, targets, rows); the model is left in the mode it was in.
+
+    The processes of `world` share the batches; all get the same result.
+    """
+    world = world or World()
     training = model.training
     model.eval()
     total, targets, rows = 0.0, 0, 0
     try:
-        for batch in batches:
-            rows += len(batch.tokens_BT)
-            if len(batch.target_M) == 0:
+        held = list(batches)
+        for first in range(0, len(held), world.size):
+            # A process without a batch of its own computes one for nothing: a sharded model waits for all of them.
+            mine = first + world.rank < len(held)
+            batch = held[first + world.rank] if mine else held[0]
+            if world.size == 1 and len(batch.target_M) == 0:
+                rows += len(batch.tokens_BT)
                 continue
             with autocast(device, precision):
                 output = model(batch.to(device))
-            total += float(output.loss) * output.targets
-            targets += output.targets
+            if mine:
+                total += float(output.loss) * output.targets
+                targets += output.targets
+                rows += len(batch.tokens_BT)
     finally:
         model.train(training)
+    total, *counts = world.sum([total, targets, rows])
+    targets, rows = map(int, counts)
     if targets == 0:
         raise CorpusError("the held-out rows hold no target; raise evaluate.rows or data.mask_rate")
     return total / targets, targets, rows

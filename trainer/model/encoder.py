@@ -6,6 +6,7 @@ Shape suffixes: B rows, T tokens of a row, D width.
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from schemas.vocabulary import PAD
 from trainer.model.attention import AttentionPlan, SelfAttention, choose_attention, plan_attention
@@ -74,6 +75,8 @@ class Encoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.final_norm = nn.LayerNorm(config.width, eps=NORM_EPSILON) if config.norm == "pre" else nn.Identity()
+        self.recompute = False
+        """Activation checkpointing: layers keep their input alone and are run again in the backward."""
         initialise(self, config.init_std)
 
     def forward(self, tokens_BT: Tensor, segments_BT: Tensor, positions_BT: Tensor) -> Tensor:
@@ -103,7 +106,10 @@ class Encoder(nn.Module):
         """All layers and, under Pre-LN, the final norm."""
         plan = self.plan(segments_BT, positions_BT, h_BTD.dtype)
         for layer in self.layers:
-            h_BTD = layer(h_BTD, plan)
+            if self.recompute and self.training:
+                h_BTD = checkpoint(layer, h_BTD, plan, use_reentrant=False)
+            else:
+                h_BTD = layer(h_BTD, plan)
         return self.final_norm(h_BTD)
 
     def plan(self, segments_BT: Tensor, positions_BT: Tensor, dtype: torch.dtype) -> AttentionPlan:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from trainer.model.config import ModelConfig
 from trainer.model.encoder import Encoder
@@ -16,6 +17,11 @@ from trainer.tasks.task import TaskOutput
 
 if TYPE_CHECKING:
     from trainer.data.batch import Batch
+
+
+HEAD_LOGITS = 1 << 24
+"""Logits that are held at once (64 MB in fp32). More predictions go through the head in parts, each run again in the
+backward: at 8,192 pieces from 2,048 predictions on."""
 
 
 class MaskedLM(nn.Module):
@@ -29,11 +35,26 @@ class MaskedLM(nn.Module):
 
     def forward(self, batch: "Batch") -> TaskOutput:
         """Mean cross-entropy over the targets, its softmax in fp32 also under autocast."""
-        logits_MV = self.logits(batch.tokens_BT, batch.segments_BT, batch.positions_BT, batch.target_index_M)
+        h_BTD = self.encoder(batch.tokens_BT, batch.segments_BT, batch.positions_BT)
+        h_MD = h_BTD.flatten(0, 1).index_select(0, batch.target_index_M)
         targets = batch.target_M.shape[0]
+        part = max(1, HEAD_LOGITS // self.config.vocabulary_size)
+        if targets <= part:
+            total = self._loss_sum(h_MD, batch.target_M)
+        else:
+            # A list, not a running sum: the fewer additions, the closer to the sum over all.
+            sums = [
+                checkpoint(self._loss_sum, h, target, use_reentrant=False)
+                for h, target in zip(h_MD.split(part), batch.target_M.split(part), strict=True)
+            ]
+            total = torch.stack(sums).sum()
         # The sum of nothing is zero and keeps its graph, where the mean of nothing would be NaN.
-        loss = F.cross_entropy(logits_MV.float(), batch.target_M, reduction="sum") / max(targets, 1)
+        loss = total / max(targets, 1)
         return TaskOutput(loss, {"masked_lm": loss.detach()}, targets)
+
+    def _loss_sum(self, h_MD: Tensor, target_M: Tensor) -> Tensor:
+        """Summed cross-entropy, nats."""
+        return F.cross_entropy(self.head(h_MD).float(), target_M, reduction="sum")
 
     def logits(self, tokens_BT: Tensor, segments_BT: Tensor, positions_BT: Tensor, index_M: Tensor) -> Tensor:
         """logits_MV at the flat positions `index_M` of the B * T tokens; under autocast in its precision."""

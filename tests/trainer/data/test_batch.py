@@ -6,8 +6,8 @@ from schemas.manifest import file_digest, read_manifest, write_manifest
 from schemas.vocabulary import CLS, FIRST_ORDINARY, PAD, SEP
 from trainer.data.batch import PlanRows, collate
 from trainer.data.masking import Masking
-from trainer.data.packing import plan_window
 from trainer.data.shards import Corpus, CorpusError
+from trainer.data.stream import packer
 
 NOTHING = Masking(rate=0.0)
 T = 24
@@ -20,8 +20,8 @@ def documents(vocabulary_size, count=120, seed=0):
 
 
 def plans(corpus, seed=3, epoch=1, window_documents=50):
-    count = -(-corpus.documents // window_documents)
-    return [plan_window(seed, epoch, w, corpus.lengths, T, window_documents) for w in range(count)]
+    one = packer(corpus, seed, T, window_documents)
+    return [one.plan(epoch, window) for window in range(one.windows)]
 
 
 def whole(plan):
@@ -72,7 +72,7 @@ def test_masks_differ_between_epochs_for_the_same_document(tmp_path, make_corpus
     corpus = Corpus(make_corpus(tmp_path, [list(range(6, 306))], 400))
     masks = []
     for epoch in range(3):
-        plan = plan_window(0, epoch, 0, corpus.lengths, 512)
+        plan = packer(corpus, 0, 512).plan(epoch, 0)
         masks.append(collate(corpus, [whole(plan)], Masking()).target_index_M.tolist())
     assert masks[0] != masks[1] != masks[2] != masks[0]
 

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.vocabulary import FIRST_ORDINARY, MASK
-from trainer.data.kernels import draw, mask
-from trainer.data.masking import Masking, window_key
+from trainer.data.kernels import draw
+from trainer.data.marks import START, Marks
+from trainer.data.masking import LONGEST_WORD, Masking, span_shares, window_key
 
 WORD = (1 << 64) - 1
 ONE = 1 << 32
@@ -60,12 +61,19 @@ def reference_masks(rows, first_row, seed, epoch, window, masking, vocabulary_si
     return rows, targets
 
 
-def masked(rows, first_row, seed, epoch, window, masking, vocabulary_size):
+WORDS = Marks(np.array([START if k % 3 == 0 else 0 for k in range(10_000)], dtype=np.uint8))
+
+
+def masked(rows, first_row, seed, epoch, window, masking, vocabulary_size, rare=None, drawn=0):
     rows = np.array(rows, dtype=np.int64)
-    index, target = np.empty(rows.size, dtype=np.int64), np.empty(rows.size, dtype=np.int64)
-    shares = [np.uint64(t) for t in masking.thresholds()]
-    m = mask(rows, np.uint64(window_key(seed, epoch, window)), first_row, *shares, vocabulary_size, 0, index, target, 0)
-    return rows, index[:m], target[:m]
+    count = len(rows)
+    stream = np.full(count, window_key(seed, epoch, window), dtype=np.uint64)
+    rare = None if rare is None else np.array(rare, dtype=np.uint8)
+    index, target = masking.apply(
+        rows, rare, stream, np.arange(first_row, first_row + count), np.arange(drawn, drawn + count), vocabulary_size,
+        WORDS,
+    )  # fmt: skip
+    return rows, index, target
 
 
 def test_draws_are_those_of_splitmix64():
@@ -165,3 +173,145 @@ def test_rows_windows_epochs_and_seeds_have_their_own_masks():
 def test_impossible_shares_are_refused(shares):
     with pytest.raises(ValueError, match=r"masking\."):
         Masking(**shares)
+
+
+def units_of(row, rare, masking):
+    """[(positions, rare)] of a row, in order."""
+    found, inside = [], False
+    for p, piece in enumerate(row):
+        if piece < FIRST_ORDINARY or (rare[p] and masking.rare == "spare"):
+            inside = False
+            continue
+        if rare[p]:
+            fresh = rare[p] == 2 or not inside or not rare[p - 1]
+        else:
+            starts = masking.unit == "piece" or piece % 3 == 0
+            fresh = not inside or rare[p - 1] or starts or len(found[-1][0]) >= LONGEST_WORD
+        if fresh:
+            found.append(([], bool(rare[p])))
+        found[-1][0].append(p)
+        inside = True
+    return found
+
+
+def reference_units(rows, rares, first_row, seed, epoch, window, masking, vocabulary_size):
+    """As reference_masks, for words, spans and rare words."""
+    rows, targets = [list(row) for row in rows], []
+    mask_below = round(masking.mask_share * ONE)
+    random_below = round((masking.mask_share + masking.random_share) * ONE)
+    for r, (row, rare) in enumerate(zip(rows, rares, strict=True)):
+        key = split_mix(reference_key(3, seed, epoch, window), first_row + r + 1)[-1]
+        draws = split_mix(key, 2 * len(row) + 3)
+        units = units_of(row, rare, masking)
+        left = (round(masking.rate * ONE) * sum(len(u) for u, _ in units) + (draws[0] >> 32)) // ONE
+        waiting = [k for k, (_, r) in enumerate(units) if r] + [k for k, (_, r) in enumerate(units) if not r]
+        rare_count = sum(r for _, r in units)
+        treated = {}
+        for i in range(len(units)):
+            if left == 0:
+                break
+            end = rare_count if i < rare_count else len(units)
+            j = i + (draws[2 * i + 1] >> 32) * (end - i) // ONE
+            first, waiting[j] = waiting[j], waiting[i]
+            if units[first][0][0] in treated:
+                continue
+            count = 1
+            if masking.unit == "span":
+                count += sum(draws[2 * i + 1] % ONE >= int(share) for share in span_shares())
+            for u in range(first, min(first + count, len(units))):
+                positions = units[u][0]
+                apart = u > first and positions[0] != units[u - 1][0][-1] + 1
+                if positions[0] in treated or len(positions) > left or apart:
+                    break
+                left -= len(positions)
+                treated |= {p: units[first][0][0] if masking.unit == "span" else p for p in positions}
+        for p, treated_as in sorted(treated.items()):
+            targets.append((r * len(row) + p, row[p]))
+            treatment, choice = draws[2 * treated_as + 2] >> 32, draws[2 * p + 2] % ONE
+            if treatment < mask_below:
+                row[p] = MASK
+            elif treatment < random_below:
+                row[p] = FIRST_ORDINARY + choice * (vocabulary_size - FIRST_ORDINARY) // ONE
+    return rows, targets
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    rows=st.integers(1, 40).flatmap(
+        lambda n: st.lists(
+            st.lists(st.tuples(st.integers(0, 99), st.sampled_from([0, 0, 0, 1, 2])), min_size=n, max_size=n),
+            min_size=1,
+            max_size=3,
+        )
+    ),
+    first_row=st.integers(0, 5),
+    seed=st.integers(0, (1 << 63) - 1),
+    rate=st.floats(0, 1),
+    unit=st.sampled_from(["piece", "word", "span"]),
+    rare_words=st.sampled_from(["mask", "spare"]),
+)
+def test_units_equal_the_reference(rows, first_row, seed, rate, unit, rare_words):
+    masking = Masking(rate, 0.5, 0.3, unit=unit, rare=rare_words)
+    # Special pieces are in no rare word.
+    rare = [[flag if piece >= FIRST_ORDINARY else 0 for piece, flag in row] for row in rows]
+    pieces = [[piece for piece, _ in row] for row in rows]
+    expected_rows, expected = reference_units(pieces, rare, first_row, seed, 1, 2, masking, 100)
+    found, index, target = masked(pieces, first_row, seed, 1, 2, masking, 100, rare)
+    assert found.tolist() == expected_rows
+    assert list(zip(index.tolist(), target.tolist(), strict=True)) == expected
+
+
+def text(rows=400, length=64, seed=0):
+    rows_BT = np.random.default_rng(seed).integers(6, 9000, (rows, length))
+    rows_BT[:, ::5] = 3 * (rows_BT[:, ::5] // 3)  # a word begins at least every fifth piece
+    return rows_BT
+
+
+def test_whole_words_are_masked_or_not():
+    rows = text()
+    found, index, _ = masked(rows, 0, 1, 0, 0, Masking(0.2, 1.0, 0.0, unit="word"), 10_000)
+    hit = (found == MASK).ravel()
+    for (p, q), same_word in zip(np.c_[: hit.size - 1, 1 : hit.size], (rows.ravel()[1:] % 3 != 0), strict=True):
+        if same_word and q % 64:
+            assert hit[p] == hit[q]
+    assert abs(len(index) / rows.size - 0.2) < 0.01
+
+
+def test_spans_are_longer_than_words_and_as_many_pieces():
+    runs = {}
+    for unit in ("word", "span"):
+        found, index, _ = masked(text(), 0, 1, 0, 0, Masking(0.2, 1.0, 0.0, unit=unit), 10_000)
+        assert abs(len(index) / found.size - 0.2) < 0.01
+        edges = np.diff(np.pad((found == MASK).astype(int), ((0, 0), (1, 1))))
+        runs[unit] = (found == MASK).sum() / (edges == 1).sum()
+    assert runs["span"] > 1.5 * runs["word"]
+
+
+def test_rare_words_come_first_or_never():
+    rows = text()
+    rare = np.zeros_like(rows)
+    rare[:, 10], rare[:, 11] = 2, 1
+    for unit in ("piece", "word", "span"):
+        found, _, _ = masked(rows, 0, 1, 0, 0, Masking(0.15, 1.0, 0.0, unit=unit, rare="mask"), 10_000, rare)
+        assert (found[:, 10:12] == MASK).all()
+        found, _, _ = masked(rows, 0, 1, 0, 0, Masking(0.15, 1.0, 0.0, unit=unit, rare="spare"), 10_000, rare)
+        assert not (found[:, 10:12] == MASK).any()
+        assert abs((found == MASK).mean() - 0.15 * 62 / 64) < 0.01
+
+
+def test_the_rate_follows_its_schedule_by_row():
+    masking = Masking(0.30, final_rate=0.15, schedule_rows=1000)
+    rates = masking.rates(np.array([0, 500, 999, 1000, 10**9])) / ONE
+    assert np.allclose(rates, [0.30, 0.225, 0.15015, 0.15, 0.15])
+    early, late = (len(masked(text(), 0, 1, 0, 0, masking, 10_000, drawn=d)[1]) for d in (0, 5000))
+    assert 0.25 < early / (400 * 64) < 0.30
+    assert abs(late / (400 * 64) - 0.15) < 0.001
+
+
+def test_words_need_a_vocabulary_that_tells_them():
+    with pytest.raises(ValueError, match="no piece of the vocabulary begins with"):
+        Masking(unit="word").check(Marks.none(100))
+    Masking(unit="word").check(WORDS)
+    Masking().check(Marks.none(100))
+    with pytest.raises(ValueError, match="final_rate"):
+        Masking(final_rate=0.1)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.data.order import LARGEST, order
+from trainer.data.order import LARGEST, make_order, order
+from trainer.data.quality import order_quality, permutation_quality
 
 SEEDS = st.integers(-(1 << 63), (1 << 64) - 1)
 
@@ -82,3 +83,60 @@ def test_positions_outside_are_refused(i, n):
 
 def test_nothing_to_order():
     assert order(0, 0, [], 0).shape == (0,)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, epoch=st.integers(0, 1000), n=st.integers(1, 3000), block=st.integers(1, 200), data=st.data())
+def test_every_order_is_a_bijection_and_any_part_of_it_agrees(seed, epoch, n, block, data):
+    lengths = np.random.default_rng(0).integers(0, 50, n)
+    kind = data.draw(st.sampled_from(["full", "blocks"]))
+    one = make_order(seed, lengths, kind, block, data.draw(st.integers(0, 2)) * 600)
+    whole = one(epoch, np.arange(n))
+    assert sorted(whole.tolist()) == list(range(n))
+    part = data.draw(st.lists(st.integers(0, n - 1), max_size=30))
+    assert one(epoch, np.array(part, dtype=np.int64)).tolist() == whole[part].tolist()
+
+
+SHARDS = np.repeat(np.arange(200), 500)  # 100,000 documents
+
+
+def test_a_full_order_has_the_quality_of_a_true_permutation():
+    n = len(SHARDS)
+    ours = order_quality(make_order(3, SHARDS), 0, SHARDS)
+    true = permutation_quality(3, SHARDS)
+    for quality in (ours, true):
+        assert abs(quality.rank_correlation) < 4 / np.sqrt(n)
+        assert abs(quality.lag_correlation) < 4 / np.sqrt(n)
+        assert abs(quality.neighbour_distance - 1) < 0.01
+        assert quality.neighbours_kept < 12 / n
+        assert abs(quality.same_shard - 1) < 0.2
+    assert abs(ours.shards_read - true.shards_read) < 0.005
+
+
+def test_block_order_keeps_reads_local_and_still_mixes():
+    ours = order_quality(make_order(3, SHARDS, "blocks", 256), 0, SHARDS)
+    # 16 blocks of half a shard: 1 in 8 to 16 neighbours shares a shard; by chance it were 1 in 200.
+    assert 5 < ours.same_shard < 30
+    assert ours.shards_read < 0.15
+    assert abs(ours.rank_correlation) < 0.1
+    assert ours.neighbours_kept < 0.002
+
+
+def test_blocks_begin_elsewhere_in_other_epochs():
+    one = make_order(3, SHARDS, "blocks", 256)
+    pools = [set(one(epoch, np.arange(16 * 256)).tolist()) for epoch in range(2)]
+    assert len(pools[0] & pools[1]) < 0.3 * len(pools[0])
+
+
+def test_a_curriculum_begins_with_short_documents():
+    lengths = np.random.default_rng(0).integers(1, 1000, 5000)
+    one = make_order(1, lengths, "full", 100, curriculum_epochs=1)
+    first, second = (lengths[one(epoch, np.arange(5000))] for epoch in range(2))
+    assert np.corrcoef(first, np.arange(5000))[0, 1] > 0.98
+    assert abs(np.corrcoef(second, np.arange(5000))[0, 1]) < 0.06
+    assert (np.diff(first) < 0).any()
+
+
+def test_a_block_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="block_documents 0"):
+        make_order(1, SHARDS, "blocks", 0)

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from schemas.vocabulary import FIRST_ORDINARY
+from trainer.data.held_out import held_out
 from trainer.data.masking import Masking
 from trainer.data.shards import Corpus, CorpusError
-from trainer.data.stream import Stream, StreamState, held_out
+from trainer.data.stream import Stream, StreamState
 
 T = 32
 TENSORS = ("tokens_BT", "segments_BT", "positions_BT", "target_index_M", "target_M")

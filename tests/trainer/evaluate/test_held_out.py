@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 import schemas.arrow
 from schemas.vocabulary import FIRST_ORDINARY, UNKNOWN
+from trainer.data.held_out import held_out
 from trainer.data.masking import Masking
 from trainer.data.shards import Corpus, CorpusError
-from trainer.data.stream import held_out
 from trainer.evaluate.held_out import (
     held_out_loss,
     token_counts,

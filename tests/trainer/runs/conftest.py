@@ -117,6 +117,8 @@ class Tools:
     train_command = staticmethod(train_command)
     run_command = staticmethod(run_command)
     signal_at_step = staticmethod(signal_at_step)
+    environment = staticmethod(environment)
+    root = ROOT
     copy_tree = staticmethod(shutil.copytree)
     train = staticmethod(train)
 

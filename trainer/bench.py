@@ -1,0 +1,122 @@
+"""How fast a config trains here, and where the time of a step goes. No shards needed: rows are made up."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+import torch
+
+from schemas.vocabulary import CLS, FIRST_ORDINARY, MASK, SEP
+from trainer.compiling import compile_or_eager
+from trainer.config import TrainConfig
+from trainer.data.batch import Batch, RowRange
+from trainer.loop import Trainer
+from trainer.model.flops import flops_per_token
+from trainer.optim import clip_gradients
+from trainer.precision import autocast, be_deterministic, choose, measure, resolve_device
+from trainer.tasks.masked_lm import MaskedLM
+
+
+@dataclass(frozen=True)
+class Bench:
+    tokens_per_second: float
+    mfu: float
+    precision: str
+    compiled: bool
+    parameters: int
+    step_seconds: float
+    """Median of a step on a micro-batch of the config."""
+    shares: dict[str, float]
+    """forward, backward, clip, update: shares of the step's time."""
+    matmul_gflops: dict[str, float]
+    threads: int
+
+
+def made_up_batch(rows: int, length: int, vocabulary_size: int, mask_rate: float, seed: int = 0) -> Batch:
+    """Full rows of one document each, uniform ids; masks drawn once."""
+    draw = np.random.default_rng(seed)
+    tokens = draw.integers(FIRST_ORDINARY, vocabulary_size, (rows, length))
+    tokens[:, 0], tokens[:, -1] = CLS, SEP
+    places = np.sort(draw.choice(rows * length, max(1, int(rows * length * mask_rate)), replace=False))
+    places = places[(places % length != 0) & (places % length != length - 1)]
+    target = tokens.reshape(-1)[places].copy()
+    tokens.reshape(-1)[places] = MASK
+    return Batch(
+        tokens_BT=torch.from_numpy(tokens),
+        segments_BT=torch.ones(rows, length, dtype=torch.int64),
+        positions_BT=torch.arange(length).expand(rows, length).contiguous(),
+        target_index_M=torch.from_numpy(places),
+        target_M=torch.from_numpy(target),
+        source=(RowRange(0, 0, 0, rows),),
+        token_count=rows * length,
+    )
+
+
+def bench(
+    config: TrainConfig,
+    vocabulary_size: int = 8192,
+    seconds: float = 10.0,
+    note: Callable[[str], None] = lambda text: None,
+) -> Bench:
+    """Steps on one micro-batch of the config for about `seconds`, after a warm-up of three."""
+    if config.system.threads:
+        torch.set_num_threads(config.system.threads)
+    device = resolve_device(config.system.device)
+    be_deterministic(device, config.system.deterministic)
+    rates = measure(device)
+    precision = choose(config.system.precision, rates)
+    torch.manual_seed(config.system.seed)
+    model = MaskedLM(config.encoder(vocabulary_size)).to(device)
+    model.encoder.recompute = config.system.recompute
+    trainer = Trainer(model, config, device, precision)
+    data = config.data
+    batch = made_up_batch(config.micro_rows, data.sequence_length, vocabulary_size, data.mask_rate).to(device)
+    forward: Callable = model
+    if config.system.compile:
+        forward = compile_or_eager(model, batch, device, precision, note)
+    model.train()
+
+    def now() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    def step() -> list[float]:
+        times = [now()]
+        for optimizer in trainer.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        with autocast(device, precision):
+            loss = forward(batch).loss
+        times.append(now())
+        loss.backward()
+        times.append(now())
+        clip_gradients(model.parameters(), config.optimizer.clip_norm)
+        times.append(now())
+        for optimizer in trainer.optimizers:
+            optimizer.step()
+        times.append(now())
+        return times
+
+    for _ in range(3):
+        step()
+    taken, end = [step()], time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        taken.append(step())
+    whole = median(times[-1] - times[0] for times in taken)
+    parts = [median(times[i + 1] - times[i] for times in taken) for i in range(4)]
+    speed = batch.token_count / whole
+    return Bench(
+        tokens_per_second=speed,
+        mfu=speed * flops_per_token(model.config, data.sequence_length, data.mask_rate) / (rates[precision] * 1e9),
+        precision=precision,
+        compiled=forward is not model,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        step_seconds=whole,
+        shares={
+            name: part / sum(parts) for name, part in zip(("forward", "backward", "clip", "update"), parts, strict=True)
+        },
+        matmul_gflops={str(name): rate for name, rate in rates.items()},
+        threads=torch.get_num_threads(),
+    )

@@ -1,0 +1,58 @@
+"""Decides which steps are not taken: a loss or gradient that is not finite, a gradient that is a spike."""
+
+import math
+from typing import Any
+
+from trainer.config import GuardConfig
+
+HISTORY = 50
+"""Steps before a gradient can be called a spike."""
+SMOOTHING = 0.98
+"""Decay of the running mean of the gradient norm."""
+
+
+class DivergedError(RuntimeError):
+    """The run cannot go on: too many steps were skipped. The message names the batch."""
+
+
+class Guard:
+    """Counts and remembers; its state goes into the checkpoint, so that a resumed run decides the same."""
+
+    def __init__(self, config: GuardConfig) -> None:
+        self.config = config
+        self.seen = 0
+        """Steps in the running mean."""
+        self.mean_norm = 0.0
+        self.in_a_row = 0
+        """Steps skipped just now, one after the other."""
+        self.skipped = 0
+        """Steps skipped in all."""
+        self.rolled_back = 0
+
+    def judge(self, loss: float, norm: float) -> str | None:
+        """Why the step must be skipped, or None. Counts it either way."""
+        reason = None
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            reason = f"loss {loss:.4g}, gradient norm {norm:.4g}"
+        elif self.config.spike and self.seen >= HISTORY and norm > self.config.spike * self.mean_norm:
+            reason = f"gradient norm {norm:.4g} is {norm / self.mean_norm:.0f} times its mean"
+        if reason is not None:
+            self.in_a_row += 1
+            self.skipped += 1
+            return reason
+        self.in_a_row = 0
+        self.seen += 1
+        # An exponential mean, corrected while it is short.
+        weight = max(1 - SMOOTHING, 1 / self.seen)
+        self.mean_norm += weight * (norm - self.mean_norm)
+        return None
+
+    @property
+    def out_of_patience(self) -> bool:
+        return self.in_a_row >= self.config.patience
+
+    def state(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "config"}
+
+    def load(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)

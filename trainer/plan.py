@@ -1,0 +1,94 @@
+"""What a config will cost on this machine, before it runs: parameters, memory, operations, hours."""
+
+from dataclasses import dataclass
+
+import torch
+
+from trainer.config import TrainConfig
+from trainer.model.flops import flops_per_token
+from trainer.precision import choose, measure, resolve_device
+from trainer.tasks.masked_lm import HEAD_LOGITS, MaskedLM
+
+ASSUMED_MFU = 0.4
+"""Share of the measured matmul rate that the hours rest on; `trainer bench` measures the real one."""
+FILLED = 0.98
+"""Share of a packed row that is not padding."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    parameters: int
+    state_bytes: int
+    """Weights, gradients, optimiser and EMA, fp32, on one process that holds all of them."""
+    activation_bytes: int
+    """Estimate of what one micro-batch keeps for its backward, on one process."""
+    tokens_per_step: int
+    """Of the full batch, padding not counted."""
+    steps: int | None
+    """None for a run by seconds whose steps depend on the machine."""
+    tokens: int
+    flops: float
+    """Of the whole run."""
+    precision: str
+    gflops: float
+    """Measured matmul rate here, GFLOP/s."""
+    hours: float
+    """At `assumed_mfu`; exact for a run by seconds."""
+    assumed_mfu: float
+
+
+def activation_bytes(config: TrainConfig, vocabulary_size: int, precision: str, processes: int = 1) -> int:
+    """Of one micro-batch: per layer and token the norms, q k v, attention's output, both feed-forward sides and
+    residuals; the attention's weights where they are written out (CPU); the head's logits (64 MB and their gradient at
+    most)."""
+    model = config.encoder(vocabulary_size)
+    rows, length = -(-config.micro_rows // processes), config.data.sequence_length
+    width = 2 if precision == "bf16" else 4
+    token = (10 * model.width + 2 * model.feed_forward) * width
+    layer = rows * length * token + 2 * rows * model.heads * length * length * width
+    kept = rows * length * model.width * 4 * model.layers + layer if config.system.recompute else layer * model.layers
+    targets = int(rows * length * config.data.mask_rate)
+    return int(kept + 3 * 4 * min(targets * vocabulary_size, HEAD_LOGITS))
+
+
+def plan_run(config: TrainConfig, vocabulary_size: int, mfu: float = ASSUMED_MFU, processes: int = 1) -> Plan:
+    """Builds the model on the meta device and measures two matmuls; takes about a second."""
+    device = resolve_device(config.system.device)
+    if config.system.threads:
+        torch.set_num_threads(config.system.threads)
+    rates = measure(device)
+    precision = choose(config.system.precision, rates)
+    model_config = config.encoder(vocabulary_size)
+    with torch.device("meta"):
+        model = MaskedLM(model_config)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    data, schedule = config.data, config.schedule
+    step_tokens = int(data.batch_rows * data.sequence_length * FILLED)
+    each = flops_per_token(model_config, data.sequence_length, data.mask_rate)
+    speed = rates[precision] * 1e9 * mfu * processes / each
+    steps: int | None = None
+    if schedule.by == "seconds":
+        tokens = int(speed * schedule.seconds)
+    elif schedule.by == "tokens":
+        tokens = schedule.tokens
+        steps = -(-tokens // step_tokens)
+    else:
+        steps = schedule.steps
+        tokens = steps * step_tokens
+        if schedule.batch_ramp:
+            saved = schedule.batch_ramp * (1 - schedule.batch_start / data.batch_rows) / 2
+            tokens = int(tokens * (1 - saved))
+    copies = 4 + (1 if config.optimizer.ema else 0)
+    return Plan(
+        parameters=parameters,
+        state_bytes=4 * parameters * copies,
+        activation_bytes=activation_bytes(config, vocabulary_size, precision, processes),
+        tokens_per_step=step_tokens,
+        steps=steps,
+        tokens=tokens,
+        flops=tokens * each,
+        precision=precision,
+        gflops=rates[precision],
+        hours=(schedule.seconds if schedule.by == "seconds" else tokens / speed) / 3600,
+        assumed_mfu=mfu,
+    )
