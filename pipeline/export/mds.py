@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.export.directory import ExportError
+
 SIZE_LIMIT = 1 << 26
 """Bytes of a shard file, which the library's own writer has by default; a longer document has a file of its own."""
 _LARGEST = (1 << 32) - 1
@@ -62,7 +64,7 @@ class MdsWriter:
         if self._samples and self._bytes + size > self._limit:
             self._flush()
         if self._bytes + size > _LARGEST:
-            raise ValueError("a document of over 4 GB does not fit an MDS shard; export it as parquet or jsonl")
+            raise ExportError("a document of over 4 GB does not fit an MDS shard; export it as parquet or jsonl")
         self._samples.append(sample)
         self._bytes += size
 

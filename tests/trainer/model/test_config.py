@@ -49,8 +49,8 @@ def test_embedding_norm_follows_the_kind_of_norm(norm, asked, wanted):
 
 def test_presets_are_valid_and_grow():
     with torch.device("meta"):
-        encoders = [Encoder(config(**PRESETS[name])) for name in ("tiny", "small", "base")]
+        encoders = [Encoder(config(**PRESETS[name])) for name in PRESETS]
     sizes = [sum(p.numel() for p in encoder.parameters()) for encoder in encoders]
-    assert list(PRESETS) == ["tiny", "small", "base"]
+    assert list(PRESETS) == ["tiny", "small", "base", "large"]
     assert sizes == sorted(sizes)
     assert sizes[2] > 85e6, "BERT-base has 85 M weights outside its embeddings"
