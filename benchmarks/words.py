@@ -49,9 +49,10 @@ CONTEXTS, HALF_WINDOW = 8, 16
 
 def texts(data: Path, megabytes: float) -> list[str]:
     """Documents of CHARACTERS code points, so many megabytes of them."""
-    whole = [path.read_bytes().decode("utf-8", "replace") for path in sorted(data.rglob("*.txt"))]
+    paths = sorted(path for path in data.rglob("*") if path.suffix in (".txt", ".md"))
+    whole = [path.read_bytes().decode("utf-8", "replace") for path in paths]
     if not whole:
-        raise SystemExit(f"{data}: no .txt files")
+        raise SystemExit(f"{data}: no .txt or .md files")
     found: list[str] = []
     size, turn = 0, 0
     while True:

@@ -79,7 +79,7 @@ VARIED = " ".join(f"{a} {b}" for a in WORDS for b in WORDS[::-1] if a != b)
             ("siliang",),
             "床前明月光，疑是地上霜。" * 20,
             "siliang.max_duplicate_10gram_characters",
-            "0.95 of characters are in copied 10-grams, at most 0.5 wanted",
+            "0.95 of characters are in copied 10-grams, at most 0.65 wanted",
         ),
         (
             ("siliang",),
@@ -89,17 +89,11 @@ VARIED = " ".join(f"{a} {b}" for a in WORDS for b in WORDS[::-1] if a != b)
         ),
         (
             ("siliang",),
-            VARIED[:200] + "\n" + "Home and garden\n" * 12,
+            VARIED[:200] + "\n" + "Home and garden\n" * 30,
             "siliang.max_duplicate_line_characters",
-            "0.4342 of characters are in copied lines, at most 0.4 wanted",
+            None,
         ),
         (("siliang",), "1066 1077 and 1099 then " * 9 + VARIED[:50], "siliang.min_alphabetic_words", None),
-        (
-            ("siliang",),
-            VARIED + "\nLorem ipsum dolor sit amet.",
-            "siliang.lorem_ipsum",
-            "1 lines with lorem ipsum, at most 0 wanted",
-        ),
         (("c4-datatrove",), PAGE[:-1].replace(". ", ", ", 1), "c4-datatrove.min_sentences", None),
     ],
 )
