@@ -87,7 +87,9 @@ def _share(value: float, whole: float = 1.0) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _seconds(value: float | None) -> str:
