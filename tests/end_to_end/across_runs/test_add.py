@@ -85,7 +85,7 @@ def test_the_same_files_again_change_nothing(halves, added):
     [
         pytest.param("stages/addition.json", marks=pytest.mark.slow),
         pytest.param("stages/clean/parts/00002.json", marks=pytest.mark.slow),
-        "stages/deduplicate/copies/00003.arrow",
+        pytest.param("stages/deduplicate/copies/00003.arrow", marks=pytest.mark.slow),
         pytest.param("stages/count/parts/00003.json", marks=pytest.mark.slow),
     ],
 )

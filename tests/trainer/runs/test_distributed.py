@@ -47,6 +47,7 @@ def alone(prepared: Path, tmp_path_factory: pytest.TempPathFactory, tools) -> Pa
     return run
 
 
+@pytest.mark.slow
 def test_two_sharded_then_one(prepared: Path, tmp_path: Path, alone: Path, tools) -> None:
     """FSDP2 over two processes for half the run, then one process; rank 0 alone logs."""
     run = tmp_path / "run"
