@@ -66,16 +66,16 @@ def test_several_inputs_in_any_order(raw, config, tmp_path):
 
 
 KILLS = [
-    ("driver", "stages/clean/parts/00000.json", 1),
-    ("worker", "stages/clean/parts/00000.json", 2),
-    ("driver", "stages/deduplicate/copies", 1),
-    ("driver", "stages/vocabulary/sample", 1),
-    ("worker", "stages/count/parts/00000.json", 2),
-    ("driver", "stages/encode/shards/parts/00000.json", 1),
+    pytest.param("driver", "stages/clean/parts/00000.json", 1, id="driver-clean"),
+    pytest.param("worker", "stages/clean/parts/00000.json", 2, id="worker-clean"),
+    pytest.param("driver", "stages/deduplicate/copies", 1, id="driver-deduplicate"),
+    pytest.param("driver", "stages/vocabulary/sample", 1, marks=pytest.mark.slow, id="driver-vocabulary"),
+    pytest.param("worker", "stages/count/parts/00000.json", 2, marks=pytest.mark.slow, id="worker-count"),
+    pytest.param("driver", "stages/encode/shards/parts/00000.json", 1, id="driver-encode"),
 ]
 
 
-@pytest.mark.parametrize(("victim", "when", "workers"), KILLS, ids=[f"{v}-{w.split('/')[1]}" for v, w, _ in KILLS])
+@pytest.mark.parametrize(("victim", "when", "workers"), KILLS)
 def test_a_killed_run_goes_on_to_the_same_bytes(raw, prepared, root, tmp_path, config_file, victim, when, workers):
     """SIGKILL to the driver, or to a worker, as soon as a file of some stage is there."""
     output = tmp_path / "data"
