@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from trainer.config import GuardConfig
+from trainer.sections.system import GuardConfig
 
 HISTORY = 50
 """Steps before a gradient can be called a spike."""

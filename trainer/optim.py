@@ -6,9 +6,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from trainer.config import OptimizerConfig, ScheduleConfig
 from trainer.distributed import laid_out_like, whole
 from trainer.muon import Muon
+from trainer.sections.optimizer import OptimizerConfig, ScheduleConfig
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, decay: str = "matrices") -> list[dict]:

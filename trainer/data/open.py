@@ -9,7 +9,7 @@ from trainer.data.shards import Corpus, CorpusError, Split
 from trainer.data.stream import Source, Stream
 
 if TYPE_CHECKING:
-    from trainer.config import DataConfig
+    from trainer.sections.data import DataConfig
 
 GB = 10**9
 

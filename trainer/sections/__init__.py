@@ -1,0 +1,1 @@
+"""The sections of the trainer's config, one frozen model each; trainer.config joins them."""
