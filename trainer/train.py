@@ -86,7 +86,8 @@ class Session:
         check_divides(world, config.micro_rows)
         masking = data.masking()
         self.stream = opened.stream(system.seed, config.micro_rows, world.rank, world.size)
-        self.held_out = list(held_out(valid, data.sequence_length, config.micro_rows, masking, config.evaluate.rows))
+        fixed = config.evaluate.masking(masking)
+        self.held_out = list(held_out(valid, data.sequence_length, config.micro_rows, fixed, config.evaluate.rows))
         self.counts = token_counts(directory, train.vocabulary_size)
         self.entropy = unigram_entropy(valid)
 

@@ -132,7 +132,8 @@ def evaluate_run(run: str | Path, shards: str | Path | None = None) -> HeldOut:
     if not vocabulary.is_file() or file_digest(vocabulary) != file_digest(directory.vocabulary):
         raise CorpusError(f"{shards}: has another vocabulary than {run}; the losses would not compare")
     data = config.data
-    batches = list(held_out(corpus, data.sequence_length, data.batch_rows, data.masking(), config.evaluate.rows))
+    masking = config.evaluate.masking(data.masking())
+    batches = list(held_out(corpus, data.sequence_length, data.batch_rows, masking, config.evaluate.rows))
     loss, targets, rows = held_out_loss(model, batches, torch.device("cpu"), "fp32")
     return HeldOut(
         held_out_loss=loss,

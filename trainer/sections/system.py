@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from trainer.data.masking import Masking
 from trainer.sections.section import Section
 
 
@@ -30,6 +31,12 @@ class EvaluateConfig(Section):
     every_steps: int = Field(default=500, ge=1)
     rows: int = Field(default=512, ge=1)
     """Rows of the validation split that the held-out loss is taken on; the masks on them never change."""
+    masks: Literal["training", "standard"] = "training"
+    """Masks of those rows: as [data] asks, or BERT's (15 % of the pieces, 80/10/10), so that the losses of runs with
+    different masks compare."""
+
+    def masking(self, training: Masking) -> Masking:
+        return training if self.masks == "training" else Masking()
 
 
 class SystemConfig(Section):

@@ -266,3 +266,14 @@ def test_the_module_is_the_program(finished_run: Path, tools) -> None:
     done = tools.run_command(tools.command("fill", finished_run, "no gap here"))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: the text has no [MASK]; write one where a word is wanted\n"
+
+
+def test_standard_held_out_masks_do_not_follow_the_training_masks(prepared: Path, tmp_path: Path, tools) -> None:
+    def start_loss(name: str, **changes: object) -> float:
+        train = tools.train(prepared, tmp_path / name, overrides=tools.settings(schedule__steps=1, **changes))
+        return train.result["held_out_loss_start"]
+
+    usual = start_loss("usual")
+    other = {"data__mask_rate": 0.4, "data__mask_share": 1.0, "data__random_share": 0.0}
+    assert start_loss("other", **other) != usual
+    assert start_loss("standard", **other, evaluate__masks="standard") == usual
