@@ -13,10 +13,9 @@ from trainer.compiling import compile_or_eager
 from trainer.config import TrainConfig
 from trainer.data.batch import Batch, RowRange
 from trainer.loop import Trainer
-from trainer.model.flops import flops_per_token
 from trainer.optim import clip_gradients
 from trainer.precision import autocast, be_deterministic, choose, measure, resolve_device
-from trainer.tasks.masked_lm import MaskedLM
+from trainer.tasks.build import build_task
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,12 @@ def bench(
     rates = measure(device)
     precision = choose(config.system.precision, rates)
     torch.manual_seed(config.system.seed)
-    model = MaskedLM(config.encoder(vocabulary_size)).to(device)
-    model.encoder.recompute = config.system.recompute
+    model = build_task(config, config.encoder(vocabulary_size)).to(device)
+    model.set_recompute(config.system.recompute)
     trainer = Trainer(model, config, device, precision)
     data = config.data
-    batch = made_up_batch(config.micro_rows, data.sequence_length, vocabulary_size, data.mask_rate).to(device)
+    batch = made_up_batch(config.micro_rows, data.sequence_length, vocabulary_size, data.mask_rate)
+    batch = model.prepare(batch).to(device)
     forward: Callable = model
     if config.system.compile:
         forward = compile_or_eager(model, batch, device, precision, note)
@@ -109,7 +109,7 @@ def bench(
     speed = batch.token_count / whole
     return Bench(
         tokens_per_second=speed,
-        mfu=speed * flops_per_token(model.config, data.sequence_length, data.mask_rate) / (rates[precision] * 1e9),
+        mfu=speed * model.flops_per_token(data.sequence_length, data.mask_rate) / (rates[precision] * 1e9),
         precision=precision,
         compiled=forward is not model,
         parameters=sum(parameter.numel() for parameter in model.parameters()),

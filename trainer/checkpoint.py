@@ -62,6 +62,8 @@ class RunState(BaseModel):
     """Held-out loss at this step, where it was taken."""
     guard: dict[str, Any] = {}
     """What the guard has counted."""
+    methods: dict[str, dict[str, Any]] = {}
+    """State of each `Method`, by name; none in checkpoints from before there were any."""
     source: str = ""
     """Digest of the trainer's own source files."""
     device: str

@@ -8,13 +8,14 @@ import torch
 from trainer.checkpoint import random_state, restore_random_state
 from trainer.data.batch import Batch
 from trainer.precision import Precision, autocast
-from trainer.tasks.masked_lm import MaskedLM
+from trainer.tasks.task import Task
 
 
 def compile_or_eager(
-    model: MaskedLM, batch: Batch, device: torch.device, precision: Precision, note: Callable[[str], None]
+    model: Task, batch: Batch, device: torch.device, precision: Precision, note: Callable[[str], None]
 ) -> Callable[[Batch], Any]:
-    """The compiled forward pass, tried forward and backward on `batch`. Leaves gradients and random state untouched."""
+    """The compiled forward pass, tried forward and backward on a prepared `batch`. Leaves gradients and random
+    state untouched."""
     # The trial must not move the generators that dropout draws from, or a compiled run would not resume exactly.
     random = random_state(device)
     compiled: Any = torch.compile(model, dynamic=True)

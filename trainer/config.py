@@ -20,6 +20,7 @@ from trainer.sections.model import ModelSection
 from trainer.sections.optimizer import OptimizerConfig, ScheduleConfig
 from trainer.sections.section import Section
 from trainer.sections.system import CheckpointConfig, EvaluateConfig, GuardConfig, SystemConfig
+from trainer.sections.task import TaskConfig
 
 
 class ConfigError(ValueError):
@@ -30,6 +31,7 @@ class TrainConfig(Section):
     """Everything that decides a training run but the shards."""
 
     model: ModelSection = ModelSection()
+    task: TaskConfig = TaskConfig()
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()

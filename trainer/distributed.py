@@ -4,7 +4,7 @@ One process needs none of it: a World of one sums nothing and wraps nothing.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -85,7 +85,7 @@ def check_divides(world: World, micro_rows: int) -> None:
         )
 
 
-def shard(model: nn.Module, layers: nn.ModuleList, device: torch.device) -> None:
+def shard(model: nn.Module, layers: Iterable[nn.Module], device: torch.device) -> None:
     """FSDP2 in place: a group for each layer, one for the rest, embeddings and head among it."""
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     for layer in layers:

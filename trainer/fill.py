@@ -7,6 +7,7 @@ import torch
 
 from schemas.vocabulary import CLS, FIRST_ORDINARY, MASK, SEP
 from trainer.run import RunDirectory, load_model
+from trainer.tasks.masked_lm import MaskedLM
 from trainer.tokenizer import MASK_TEXT, Tokenizer
 
 
@@ -25,10 +26,13 @@ class Candidate:
 def fill(run: str | Path, text: str, top: int = 5) -> list[list[Candidate]]:
     """For each '[MASK]' of the text, in order, the `top` likeliest ordinary pieces, likeliest first.
 
-    Each gap is predicted with the others still masked. Raises FillError for a text without [MASK] or one too long,
+    Each gap is predicted with the others still masked. Raises FillError for a text without [MASK] or one too long, and
+    for a run of a task without a masked-LM head,
     RunError and CheckpointError where the run holds no model.
     """
     model = load_model(run)
+    if not isinstance(model, MaskedLM):
+        raise FillError(f"{run}: was trained on {model.kind}, which leaves no masked-LM head; only masked-lm runs fill")
     tokenizer = Tokenizer(RunDirectory(run).vocabulary)
     if MASK_TEXT not in text:
         raise FillError(f"the text has no {MASK_TEXT}; write one where a word is wanted")

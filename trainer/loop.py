@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
@@ -29,9 +29,10 @@ from trainer.optim import (
     schedule_factor,
     set_learning_rate,
 )
+from trainer.parts import PartSums
 from trainer.precision import Precision, autocast
 from trainer.progress import ProgressLine, describe
-from trainer.tasks.masked_lm import MaskedLM
+from trainer.tasks.task import Task
 
 __all__ = ["DivergedError", "Hooks", "StepResult", "StopRequest", "Trainer", "fit"]
 
@@ -54,6 +55,8 @@ class StepResult:
     targets: int
     skipped: str | None = None
     """Why the weights were left alone, with the batch; None where they were updated."""
+    parts: dict[str, float] = field(default_factory=dict)
+    """Means of the task's parts, over all processes."""
 
 
 class Trainer:
@@ -61,7 +64,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: MaskedLM,
+        model: Task,
         config: TrainConfig,
         device: torch.device,
         precision: Precision,
@@ -76,6 +79,8 @@ class Trainer:
         self.optimizers = build_optimizers(model, config.optimizer)
         self.averages = Averages(model, config.optimizer.ema) if config.optimizer.ema else None
         self.guard = Guard(config.guard)
+        self.methods = model.methods()
+        """Told of every step and saved with every checkpoint."""
         self.step = 0
         self.tokens = 0
         self.targets = 0
@@ -105,7 +110,8 @@ class Trainer:
     def take_step(self, batches: Sequence[Batch]) -> StepResult:
         """One update from the micro-batches of a step.
 
-        Every target weighs the same, so micro-batches and processes give the gradient of the whole batch.
+        Every prediction of a term of the loss weighs the same, so micro-batches and processes give the gradient of the
+        whole batch.
         A step that the guard refuses counts, but leaves weights and optimisers as they are.
         """
         schedule, world = self.config.schedule, self.world
@@ -116,19 +122,22 @@ class Trainer:
             self._seed_dropout()
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        counts = world.sum([sum(len(b.target_M) for b in batches), sum(b.token_count for b in batches)])
-        targets, tokens = int(counts[0]), int(counts[1])
-        loss_sum = torch.zeros((), device=self.device)
+        batches = [self.model.prepare(batch) for batch in batches]
+        counts = zip(*(self.model.counts(batch) for batch in batches), strict=True)
+        sums = [*map(sum, counts), sum(len(b.target_M) for b in batches), sum(b.token_count for b in batches)]
+        *totals, targets, tokens = map(int, world.sum(sums))
+        parts = PartSums()
         for number, batch in enumerate(batches, 1):
             batch = batch.to(self.device, non_blocking=True)
             with without_sync(self.forward, self.model, number == len(batches)):
                 with autocast(self.device, self.precision):
                     output = self.forward(batch)
                 # The processes' gradients are averaged, hence `size`.
-                (output.loss * (output.targets * world.size / max(targets, 1))).backward()
-            loss_sum += output.loss.detach() * output.targets
+                terms = zip(output.summands, totals, strict=True)
+                sum(term.mean * (term.count * world.size / max(total, 1)) for term, total in terms).backward()
+            parts.add(output)
         norm = float(clip_gradients(self.model.parameters(), self.config.optimizer.clip_norm))
-        loss = world.sum([float(loss_sum)])[0] / max(targets, 1)
+        loss, means = parts.read(world.sum(parts.numbers()), totals)
         skipped = self.guard.judge(loss, norm)
         if skipped is None:
             for optimizer in self.optimizers:
@@ -140,9 +149,12 @@ class Trainer:
         self.step += 1
         self.tokens += tokens
         self.targets += targets
-        if self.averages is not None and skipped is None:
-            self.averages.update(self.step)
-        return StepResult(loss, norm, rate, tokens, targets, skipped)
+        if skipped is None:
+            if self.averages is not None:
+                self.averages.update(self.step)
+            for method in self.methods.values():
+                method.observe(self.step, means)
+        return StepResult(loss, norm, rate, tokens, targets, skipped, means)
 
 
 class StopRequest:
@@ -277,7 +289,8 @@ def _fit(
                 continue
         else:
             left = time_left(trainer, meter)
-            hooks.line.update(trainer.progress, describe(trainer.step, result.loss, rate, hooks.mfu(rate), left))
+            shown = {name: result.parts[name] for name in trainer.model.shown if name in result.parts}
+            hooks.line.update(trainer.progress, describe(trainer.step, result.loss, rate, hooks.mfu(rate), left, shown))
         if trainer.step % config.system.log_every == 0 and not result.skipped:
             hooks.log.write(
                 "train",
@@ -290,6 +303,7 @@ def _fit(
                 tokens_per_second=rate,
                 mfu=hooks.mfu(rate),
                 data_wait=meter.data_wait,
+                **result.parts,
             )
         if trainer.step % config.evaluate.every_steps == 0:
             held_out, held_out_step = hooks.evaluate(), trainer.step

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 
 from trainer.config import TrainConfig
-from trainer.model.flops import flops_per_token
 from trainer.precision import choose, measure, resolve_device
-from trainer.tasks.masked_lm import HEAD_LOGITS, MaskedLM
+from trainer.tasks.build import build_task
+from trainer.tasks.task import Task
 
 ASSUMED_MFU = 0.4
 """Share of the measured matmul rate that the hours rest on; `trainer bench` measures the real one."""
@@ -37,18 +37,17 @@ class Plan:
     assumed_mfu: float
 
 
-def activation_bytes(config: TrainConfig, vocabulary_size: int, precision: str, processes: int = 1) -> int:
+def activation_bytes(config: TrainConfig, task: Task, precision: str, processes: int = 1) -> int:
     """Of one micro-batch: per layer and token the norms, q k v, attention's output, both feed-forward sides and
     residuals; the attention's weights where they are written out (CPU); the head's logits (64 MB and their gradient at
     most)."""
-    model = config.encoder(vocabulary_size)
+    model = task.config
     rows, length = -(-config.micro_rows // processes), config.data.sequence_length
     width = 2 if precision == "bf16" else 4
     token = (10 * model.width + 2 * model.feed_forward) * width
     layer = rows * length * token + 2 * rows * model.heads * length * length * width
     kept = rows * length * model.width * 4 * model.layers + layer if config.system.recompute else layer * model.layers
-    targets = int(rows * length * config.data.mask_rate)
-    return int(kept + 3 * 4 * min(targets * vocabulary_size, HEAD_LOGITS))
+    return int(kept + 3 * 4 * task.head_logits(rows * length, config.data.mask_rate))
 
 
 def plan_run(config: TrainConfig, vocabulary_size: int, mfu: float = ASSUMED_MFU, processes: int = 1) -> Plan:
@@ -60,11 +59,11 @@ def plan_run(config: TrainConfig, vocabulary_size: int, mfu: float = ASSUMED_MFU
     precision = choose(config.system.precision, rates)
     model_config = config.encoder(vocabulary_size)
     with torch.device("meta"):
-        model = MaskedLM(model_config)
+        model = build_task(config, model_config)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     data, schedule = config.data, config.schedule
     step_tokens = int(data.batch_rows * data.sequence_length * FILLED)
-    each = flops_per_token(model_config, data.sequence_length, data.mask_rate)
+    each = model.flops_per_token(data.sequence_length, data.mask_rate)
     speed = rates[precision] * 1e9 * mfu * processes / each
     steps: int | None = None
     if schedule.by == "seconds":
@@ -82,7 +81,7 @@ def plan_run(config: TrainConfig, vocabulary_size: int, mfu: float = ASSUMED_MFU
     return Plan(
         parameters=parameters,
         state_bytes=4 * parameters * copies,
-        activation_bytes=activation_bytes(config, vocabulary_size, precision, processes),
+        activation_bytes=activation_bytes(config, model, precision, processes),
         tokens_per_step=step_tokens,
         steps=steps,
         tokens=tokens,

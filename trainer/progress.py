@@ -1,6 +1,7 @@
 """One progress line: rich's bar on a terminal, a plain line every few seconds elsewhere."""
 
 import time
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -13,10 +14,13 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"
 
 
-def describe(step: int, loss: float, tokens_per_second: float, mfu: float, left: float) -> str:
-    """The line's text. `left` is in seconds, `mfu` a share."""
+def describe(
+    step: int, loss: float, tokens_per_second: float, mfu: float, left: float, parts: Mapping[str, float] | None = None
+) -> str:
+    """The line's text. `left` is in seconds, `mfu` a share; `parts` are what the task shows beside its loss."""
+    told = "".join(f" · {name.replace('_', ' ')} {value:.3f}" for name, value in (parts or {}).items())
     return (
-        f"step {step:,} · loss {loss:.4f} · {tokens_per_second / 1e3:,.1f}k tokens/s"
+        f"step {step:,} · loss {loss:.4f}{told} · {tokens_per_second / 1e3:,.1f}k tokens/s"
         f" · MFU {mfu:.0%} · {clock(left)} left"
     )
 

@@ -17,9 +17,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trainer.checkpoint import MODEL_FILE, CheckpointError, checkpoints, load_newest, unshared
+from trainer.config import TrainConfig
 from trainer.data.shards import Corpus, CorpusError
 from trainer.model.config import ModelConfig
-from trainer.tasks.masked_lm import MaskedLM
+from trainer.model.encoder import Encoder
+from trainer.sections.task import TaskConfig
+from trainer.tasks.build import build_task
+from trainer.tasks.task import Task
 from trainer.tokenizer import Tokenizer
 
 MODEL_SCHEMA = "siliang-model/1"
@@ -82,14 +86,15 @@ class RunDirectory:
         for path in (self.result, self.model, self.model_config):
             path.unlink(missing_ok=True)
 
-    def finish(self, weights: dict[str, Tensor], config: ModelConfig, result: dict[str, Any]) -> None:
+    def finish(self, weights: dict[str, Tensor], config: ModelConfig, task: TaskConfig, result: dict[str, Any]) -> None:
         """Final weights and numbers; result.json is written last."""
         temporary = self.path / f".{MODEL_FILE}.tmp"
         save_file(unshared(weights), temporary)
         os.replace(temporary, self.model)
         described = {
             "schema": MODEL_SCHEMA,
-            "task": "masked_lm",
+            "task": task.kind,
+            "task_config": task.model_dump(mode="json"),
             "step": result["steps"],
             "config": config.model_dump(mode="json"),
         }
@@ -111,7 +116,7 @@ class RunDirectory:
             raise RunError(f"{self.path}: does not say what it was trained on; pass --shards DIR") from error
 
 
-def load_weights(model: MaskedLM, tensors: dict[str, Tensor], name: str | Path) -> None:
+def load_weights(model: Task, tensors: dict[str, Tensor], name: str | Path) -> None:
     """Copies tensors by name. Raises CheckpointError where names or shapes do not fit; tied names may be left out."""
     wanted = unshared(model.state_dict())
     if missing := sorted(wanted.keys() - tensors.keys()):
@@ -124,8 +129,13 @@ def load_weights(model: MaskedLM, tensors: dict[str, Tensor], name: str | Path) 
         raise CheckpointError(f"{name}: holds unknown {', '.join(result.unexpected_keys[:5])}")
 
 
-def load_model(run: str | Path, device: torch.device | str = "cpu") -> MaskedLM:
-    """The model of a run in eval mode: its final weights, or those of the newest checkpoint of an unfinished run.
+def load_encoder(run: str | Path, device: torch.device | str = "cpu") -> Encoder:
+    """The encoder of a run of any task, in eval mode; see `load_model`."""
+    return load_model(run, device).encoder
+
+
+def load_model(run: str | Path, device: torch.device | str = "cpu") -> Task:
+    """The task's module in eval mode: a run's final weights, or those of the newest checkpoint of an unfinished run.
 
     Raises RunError where there is none, CheckpointError where it is damaged.
     """
@@ -138,6 +148,8 @@ def load_model(run: str | Path, device: torch.device | str = "cpu") -> MaskedLM:
                     f"{directory.model_config}: schema {described.get('schema')!r}, not {MODEL_SCHEMA}"
                 )
             config = ModelConfig.model_validate(described["config"])
+            # Runs from before there were several tasks name none but masked LM.
+            task = TaskConfig.model_validate(described.get("task_config", {}))
             tensors = load_file(directory.model)
         except (KeyError, json.JSONDecodeError, ValidationError, SafetensorError) as error:
             raise CheckpointError(f"{run}: model is damaged ({str(error).splitlines()[0]})") from error
@@ -147,8 +159,9 @@ def load_model(run: str | Path, device: torch.device | str = "cpu") -> MaskedLM:
         if checkpoint is None:
             raise RunError(f"{run}: no trained model here; `siliang-trainer train SHARDS --output {run}` makes one")
         config = ModelConfig.model_validate(checkpoint.state.model)
+        task = TaskConfig.model_validate(checkpoint.state.config.get("task", {}))
         tensors = checkpoint.averages or checkpoint.model
         name = checkpoint.path
-    model = MaskedLM(config)
+    model = build_task(TrainConfig(task=task), config)
     load_weights(model, tensors, name)
     return model.to(device).eval()

@@ -26,7 +26,7 @@ from trainer.data.shards import Corpus
 from trainer.data.stream import StreamState
 from trainer.distributed import World, check_divides, joined, laid_out_like, replicate, shard, whole
 from trainer.evaluate.held_out import (
-    held_out_loss,
+    held_out_losses,
     token_counts,
     unigram_cross_entropy,
     unigram_entropy,
@@ -35,14 +35,13 @@ from trainer.evaluate.held_out import (
 from trainer.guard import DivergedError
 from trainer.log import RunLog, SilentLog
 from trainer.loop import Hooks, StopRequest, Trainer, fit
-from trainer.model.flops import flops_per_token
 from trainer.optim import load_optimizer_tensors, optimizer_tensors
 from trainer.precision import be_deterministic, choose, measure, resolve_device
 from trainer.progress import ProgressLine
 from trainer.resume import check_compatible, data_identity, finished
 from trainer.run import RESULT_SCHEMA, RunDirectory, load_weights, write_atomic
 from trainer.source import source_digest, versions
-from trainer.tasks.masked_lm import MaskedLM
+from trainer.tasks.build import build_task
 from trainer.writer import CheckpointWriter
 
 
@@ -90,22 +89,23 @@ class Session:
         self.held_out = list(held_out(valid, data.sequence_length, config.micro_rows, fixed, config.evaluate.rows))
         self.counts = token_counts(directory, train.vocabulary_size)
         self.entropy = unigram_entropy(valid)
+        self.held_out_parts: dict[str, float] = {}
 
         self.rates = world.agree(measure(self.device))
         self.precision = choose(system.precision, self.rates)
         if checkpoint is not None and system.precision == "auto" and checkpoint.state.device == self.device.type:
             # The measurement may tip over between two starts; the run's numbers must not.
             self.precision = choose(checkpoint.state.precision, self.rates)
-        self.model = MaskedLM(self.model_config)
+        self.model = build_task(config, self.model_config)
         self.model.set_output_bias(unigram_logs(self.counts))
-        self.model.encoder.recompute = system.recompute
+        self.model.set_recompute(system.recompute)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        self.flops = flops_per_token(self.model_config, data.sequence_length, data.mask_rate)
+        self.flops = self.model.flops_per_token(data.sequence_length, data.mask_rate)
         if checkpoint is not None:
             load_weights(self.model, checkpoint.model, checkpoint.path)
         self.model.to(self.device)
         if world.size > 1 and system.strategy == "fsdp":
-            shard(self.model, self.model.encoder.layers, self.device)
+            shard(self.model, self.model.sharded(), self.device)
         self.trainer = Trainer(self.model, config, self.device, self.precision, world)
         self.place, self.start_loss = StreamState(), float("nan")
         if checkpoint is not None:
@@ -128,6 +128,10 @@ class Session:
         trainer.step, trainer.tokens, trainer.targets = state.step, state.tokens, state.targets
         trainer.seconds = state.seconds
         trainer.guard.load(state.guard)
+        if unknown := sorted(state.methods.keys() - trainer.methods.keys()):
+            raise CheckpointError(f"{checkpoint.path}: holds the state of unknown methods: {', '.join(unknown)}")
+        for name, method_state in state.methods.items():
+            trainer.methods[name].load(method_state)
         self.place, self.start_loss = StreamState.from_json(state.stream), state.held_out_start
 
     @torch.no_grad()
@@ -173,10 +177,13 @@ class Session:
     def evaluate(self, log: RunLog | SilentLog) -> float:
         trainer = self.trainer
         with trainer.averages.in_place() if trainer.averages is not None else nullcontext():
-            loss, _, _ = held_out_loss(self.model, self.held_out, self.device, self.precision, self.world)
-        log.write("held_out", trainer.step, loss=loss, tokens=trainer.tokens, seconds=trainer.seconds)
-        self.line.note(f"step {trainer.step:,}: held-out loss {loss:.4f} (unigram entropy {self.entropy:.4f})")
-        return loss
+            found = held_out_losses(self.model, self.held_out, self.device, self.precision, self.world)
+        numbers = {"loss": found.loss, "tokens": trainer.tokens, "seconds": trainer.seconds}
+        log.write("held_out", trainer.step, **numbers, **found.parts)
+        told = f"unigram entropy {self.entropy:.4f}" if self.model.kind == "masked-lm" else found.told(self.model.shown)
+        self.line.note(f"step {trainer.step:,}: held-out loss {found.loss:.4f} ({told})")
+        self.held_out_parts = found.parts
+        return found.loss
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Whole, by name. A collective where the model is sharded."""
@@ -202,6 +209,7 @@ class Session:
             held_out_start=self.start_loss,
             held_out=held_out,
             guard=trainer.guard.state(),
+            methods={name: method.state() for name, method in trainer.methods.items()},
             source=source_digest(),
             device=self.device.type,
             precision=self.precision,
@@ -224,7 +232,7 @@ class Session:
             write_atomic(self.run.config, to_toml(self.config))
         forward: Any = self.model
         if system.compile:
-            example = self.held_out[0].to(self.device)
+            example = self.model.prepare(self.held_out[0]).to(self.device)
             forward = compile_or_eager(self.model, example, self.device, self.precision, self.line.note)
         trainer.forward = replicate(forward) if world.size > 1 and system.strategy == "ddp" else forward
         log: RunLog | SilentLog = SilentLog()
@@ -254,6 +262,7 @@ class Session:
             "seconds": trainer.seconds,
             "held_out_loss_start": self.start_loss,
             "held_out_loss_end": end_loss,
+            "held_out_parts": self.held_out_parts,
             "unigram_entropy": self.entropy,
             "unigram_cross_entropy": unigram_cross_entropy(self.held_out, self.counts),
             "tokens_per_second": speed,
@@ -264,13 +273,14 @@ class Session:
             "matmul_gflops": self.rates,
             "parameters": self.parameters,
             "preset": self.config.model.preset,
+            "task": self.model.kind,
             "skipped": trainer.guard.skipped,
             "processes": self.world.size,
             "source": source_digest(),
             "versions": versions(),
         }
         if self.world.main:
-            self.run.finish(weights, self.model_config, result)
+            self.run.finish(weights, self.model_config, self.config.task, result)
         return result
 
 

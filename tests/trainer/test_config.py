@@ -32,7 +32,7 @@ def test_every_preset_is_valid_and_reads_as_long_as_its_rows(preset: str) -> Non
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("optimiser.learning_rate=1", "unknown key 'optimiser'; allowed here: model, data, optimizer"),
+        ("optimiser.learning_rate=1", "unknown key 'optimiser'; allowed here: model, task, data, optimizer"),
         ("optimizer.rate=1", "unknown key 'optimizer.rate'; allowed here: kind, learning_rate"),
         ("model.depth=3", "unknown key 'model.depth'; allowed here: preset, layers"),
         ("model.vocabulary=3", "unknown key 'model.vocabulary'"),

@@ -1,6 +1,6 @@
-"""Held-out masked-LM loss, beside what a model that knows word frequencies alone would reach."""
+"""Held-out losses, beside what a model that knows word frequencies alone would reach."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +18,10 @@ from trainer.data.batch import Batch
 from trainer.data.held_out import held_out
 from trainer.data.shards import Corpus, CorpusError
 from trainer.distributed import World
+from trainer.parts import PartSums
 from trainer.precision import Precision, autocast
 from trainer.run import RunDirectory, load_model
-from trainer.tasks.masked_lm import MaskedLM
+from trainer.tasks.task import Task
 
 DOCUMENTS_AT_ONCE = 4096
 
@@ -29,8 +30,11 @@ DOCUMENTS_AT_ONCE = 4096
 class HeldOut:
     """All losses and entropies in nats a token."""
 
+    task: str
     held_out_loss: float
-    """Mean masked-LM loss over the targets of the held-out rows, on masks that never change."""
+    """Mean loss of the run's task over the held-out rows, on masks that never change."""
+    parts: dict[str, float]
+    """The task's parts; `masked_lm` is the loss of a masked-LM head, where the encoder has one."""
     unigram_entropy: float
     """Empirical entropy of the ordinary pieces of the whole validation split, under their own distribution:
     -sum p ln p. The best any model can do that knows nothing but held-out frequencies."""
@@ -81,40 +85,63 @@ def unigram_cross_entropy(batches: Iterable[Batch], counts: NDArray[np.int64]) -
     return total / max(targets, 1)
 
 
+@dataclass(frozen=True)
+class HeldOutLosses:
+    """What a task reaches on held-out rows."""
+
+    loss: float
+    """The task's own, mean over its predictions."""
+    parts: dict[str, float]
+    """By the task's names; `masked_lm` where the encoder has a masked-LM head."""
+    targets: int
+    rows: int
+
+    def told(self, names: Sequence[str]) -> str:
+        """'replaced accuracy 0.412, ...'"""
+        return ", ".join(f"{n.replace('_', ' ')} {self.parts[n]:.4f}" for n in names if n in self.parts)
+
+
 @torch.no_grad()
-def held_out_loss(
-    model: MaskedLM, batches: Iterable[Batch], device: torch.device, precision: Precision, world: World | None = None
-) -> tuple[float, int, int]:
-    """(mean loss in nats over all targets, targets, rows); the model is left in the mode it was in.
+def held_out_losses(
+    task: Task, batches: Iterable[Batch], device: torch.device, precision: Precision, world: World | None = None
+) -> HeldOutLosses:
+    """Means over all predictions; the task is left in the mode it was in.
 
     The processes of `world` share the batches; all get the same result.
+    Raises CorpusError where there is nothing to predict.
     """
     world = world or World()
-    training = model.training
-    model.eval()
-    total, targets, rows = 0.0, 0, 0
+    training = task.training
+    task.eval()
+    targets, rows, sums, totals = 0, 0, PartSums(), [0]
     try:
-        held = list(batches)
+        held = [task.prepare(batch) for batch in batches]
+        counts = [task.counts(batch) for batch in held]
+        totals = [sum(term) for term in zip(*counts, strict=True)]
+        targets, rows = sum(len(b.target_M) for b in held), sum(len(b.tokens_BT) for b in held)
+        if targets == 0:
+            raise CorpusError("the held-out rows hold no target; raise evaluate.rows or data.mask_rate")
         for first in range(0, len(held), world.size):
             # A process without a batch of its own computes one for nothing: a sharded model waits for all of them.
             mine = first + world.rank < len(held)
             batch = held[first + world.rank] if mine else held[0]
-            if world.size == 1 and len(batch.target_M) == 0:
-                rows += len(batch.tokens_BT)
+            if world.size == 1 and not any(counts[first]):
                 continue
             with autocast(device, precision):
-                output = model(batch.to(device))
-            if mine:
-                total += float(output.loss) * output.targets
-                targets += output.targets
-                rows += len(batch.tokens_BT)
+                output = task(batch.to(device))
+            sums.add(output, 1.0 if mine else 0.0)
     finally:
-        model.train(training)
-    total, *counts = world.sum([total, targets, rows])
-    targets, rows = map(int, counts)
-    if targets == 0:
-        raise CorpusError("the held-out rows hold no target; raise evaluate.rows or data.mask_rate")
-    return total / targets, targets, rows
+        task.train(training)
+    loss, parts = sums.read(world.sum(sums.numbers()), totals)
+    return HeldOutLosses(loss, parts, targets, rows)
+
+
+def held_out_loss(
+    task: Task, batches: Iterable[Batch], device: torch.device, precision: Precision, world: World | None = None
+) -> tuple[float, int, int]:
+    """(loss, targets, rows) of `held_out_losses`."""
+    found = held_out_losses(task, batches, device, precision, world)
+    return found.loss, found.targets, found.rows
 
 
 def evaluate_run(run: str | Path, shards: str | Path | None = None) -> HeldOut:
@@ -134,11 +161,13 @@ def evaluate_run(run: str | Path, shards: str | Path | None = None) -> HeldOut:
     data = config.data
     masking = config.evaluate.masking(data.masking())
     batches = list(held_out(corpus, data.sequence_length, data.batch_rows, masking, config.evaluate.rows))
-    loss, targets, rows = held_out_loss(model, batches, torch.device("cpu"), "fp32")
+    found = held_out_losses(model, batches, torch.device("cpu"), "fp32")
     return HeldOut(
-        held_out_loss=loss,
+        task=model.kind,
+        held_out_loss=found.loss,
+        parts=found.parts,
         unigram_entropy=unigram_entropy(corpus),
         unigram_cross_entropy=unigram_cross_entropy(batches, token_counts(shards, corpus.vocabulary_size)),
-        targets=targets,
-        rows=rows,
+        targets=found.targets,
+        rows=found.rows,
     )

@@ -6,14 +6,16 @@ Shape suffixes: B rows, T tokens of a row, M predicted positions, D width, V voc
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from trainer.model.config import ModelConfig
 from trainer.model.encoder import Encoder
+from trainer.model.flops import flops_per_token
 from trainer.model.heads import MaskedLMHead
-from trainer.tasks.task import TaskOutput
+from trainer.tasks.encode import encode
+from trainer.tasks.task import Task, TaskOutput
 
 if TYPE_CHECKING:
     from trainer.data.batch import Batch
@@ -24,18 +26,19 @@ HEAD_LOGITS = 1 << 24
 backward: at 8,192 pieces from 2,048 predictions on."""
 
 
-class MaskedLM(nn.Module):
+class MaskedLM(Task):
     """Predict the original pieces at the masked positions. Reports one part, `masked_lm`: the loss in nats."""
 
+    kind = "masked-lm"
+
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.encoder = Encoder(config)
         self.head = MaskedLMHead(config, self.encoder.token_embedding)
 
     def forward(self, batch: "Batch") -> TaskOutput:
         """Mean cross-entropy over the targets, its softmax in fp32 also under autocast."""
-        h_BTD = self.encoder(batch.tokens_BT, batch.segments_BT, batch.positions_BT)
+        h_BTD = encode(self.encoder, batch)
         h_MD = h_BTD.flatten(0, 1).index_select(0, batch.target_index_M)
         targets = batch.target_M.shape[0]
         part = max(1, HEAD_LOGITS // self.config.vocabulary_size)
@@ -60,6 +63,12 @@ class MaskedLM(nn.Module):
         """logits_MV at the flat positions `index_M` of the B * T tokens; under autocast in its precision."""
         h_BTD = self.encoder(tokens_BT, segments_BT, positions_BT)
         return self.head(h_BTD.flatten(0, 1).index_select(0, index_M))
+
+    def flops_per_token(self, length: int, predicted_share: float) -> float:
+        return flops_per_token(self.config, length, predicted_share)
+
+    def head_logits(self, tokens: int, predicted_share: float) -> int:
+        return min(int(tokens * predicted_share) * self.config.vocabulary_size, HEAD_LOGITS)
 
     @torch.no_grad()
     def set_output_bias(self, log_unigram_V: Tensor) -> None:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from trainer.bench import made_up_batch
-from trainer.checkpoint import load_checkpoint, load_newest
+from trainer.checkpoint import CheckpointError, load_checkpoint, load_newest
 from trainer.config import build_config
 from trainer.info import run_info, sparkline
 from trainer.log import read_log
@@ -231,3 +231,46 @@ def test_sweep_stops_the_worse_half(prepared: Path, tmp_path: Path, tools) -> No
     assert trials[1e37] == [None]  # it diverged
     assert trials[1e-3][1] < trials[3.0][1]
     assert (tmp_path / "rung-1" / "lr-0.001" / "result.json").is_file()
+
+
+class Counter:
+    """A method: counts the steps it is told of."""
+
+    def __init__(self) -> None:
+        self.seen, self.total = 0, 0.0
+
+    def state(self) -> dict:
+        return {"seen": self.seen, "total": self.total}
+
+    def load(self, state: dict) -> None:
+        self.seen, self.total = state["seen"], state["total"]
+
+    def observe(self, step: int, parts) -> None:
+        self.seen += 1
+        self.total += parts["masked_lm"] / step
+
+
+def test_methods_are_told_of_steps_and_resume(
+    prepared: Path, tmp_path: Path, tools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a checkpoint of a method that this run does not have is refused; one from before methods is not."""
+    monkeypatch.setattr(MaskedLM, "methods", lambda self: {"counter": Counter()})
+    states = []
+    for stops in ((24,), (10, 24)):
+        run = tmp_path / f"run-{len(stops)}"
+        for steps in stops:
+            changes = {"schedule__steps": steps, "schedule__decay": "constant", "schedule__warmup": 0.0}
+            tools.train(prepared, run, overrides=tools.settings(**changes), resume=steps != stops[0])
+        states.append(load_newest(run / "checkpoints", pytest.fail).state.methods)
+    assert states[0] == states[1]
+    assert states[0]["counter"]["seen"] == 24
+    assert states[0]["counter"]["total"] > 1
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="unknown methods: counter"):
+        tools.train(prepared, run, overrides=["schedule.steps=30"], resume=True)
+    state = run / "checkpoints" / "step-00000024" / "state.json"
+    raw = json.loads(state.read_bytes())
+    del raw["methods"]
+    raw["config"].pop("task")
+    state.write_text(json.dumps(raw), encoding="utf-8")
+    assert tools.train(prepared, run, overrides=["schedule.steps=30"], resume=True).step == 30

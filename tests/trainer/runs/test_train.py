@@ -18,7 +18,7 @@ from trainer.data.stream import Stream
 from trainer.evaluate.held_out import token_counts, unigram_logs
 from trainer.log import read_log
 from trainer.loop import Trainer
-from trainer.run import load_model
+from trainer.run import load_encoder, load_model
 from trainer.tasks.masked_lm import MaskedLM
 
 
@@ -277,3 +277,16 @@ def test_standard_held_out_masks_do_not_follow_the_training_masks(prepared: Path
     other = {"data__mask_rate": 0.4, "data__mask_share": 1.0, "data__random_share": 0.0}
     assert start_loss("other", **other) != usual
     assert start_loss("standard", **other, evaluate__masks="standard") == usual
+
+
+def test_the_encoder_of_a_run(finished_run: Path, prepared: Path) -> None:
+    """And parts of the task in the log, the result and model.json."""
+    tokens = torch.arange(6, 22)[None]
+    inputs = tokens, torch.ones_like(tokens), torch.arange(16)[None]
+    assert torch.equal(load_encoder(finished_run)(*inputs), load_model(finished_run).encoder(*inputs))
+    for record in read_log(finished_run / "log.jsonl"):
+        assert record["masked_lm"] == pytest.approx(record["loss"], rel=1e-6)
+    described = json.loads((finished_run / "model.json").read_bytes())
+    assert described["task"] == described["task_config"]["kind"] == "masked-lm"
+    result = json.loads((finished_run / "result.json").read_bytes())
+    assert result["held_out_parts"]["masked_lm"] == pytest.approx(result["held_out_loss_end"])

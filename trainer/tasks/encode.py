@@ -1,0 +1,18 @@
+"""The one place where a batch becomes the encoder's arguments.
+
+Shape suffixes: B rows, T tokens of a row, D width.
+"""
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from trainer.model.encoder import Encoder
+
+if TYPE_CHECKING:
+    from trainer.data.batch import Batch
+
+
+def encode(encoder: Encoder, batch: "Batch", tokens_BT: Tensor | None = None) -> Tensor:
+    """h_BTD of the batch, or of its rows with other tokens in them."""
+    return encoder(batch.tokens_BT if tokens_BT is None else tokens_BT, batch.segments_BT, batch.positions_BT)
