@@ -6,12 +6,13 @@ Exit codes: 0 done, 1 failed, 2 bad usage.
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from trainer.commands import add_commands
 from trainer.console import errors, print_numbers
+from trainer.evaluate.command import evaluate
 from trainer.model.presets import PRESETS
 
 app = typer.Typer(
@@ -99,32 +100,7 @@ def fill(
             typer.echo(f"  {candidate.probability:6.1%}  {candidate.piece}")
 
 
-@app.command()
-def evaluate(
-    run: Run,
-    shards: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Other shards than those of the run, of the same vocabulary.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Print the held-out masked-LM loss beside the unigram entropy of the held-out text."""
-    with errors():
-        from trainer.evaluate.held_out import evaluate_run
-
-        found: dict[str, Any] = asdict(evaluate_run(run, shards))
-    if as_json:
-        typer.echo(json.dumps(found))
-        return
-    print_numbers(
-        [
-            ("held-out loss", f"{found['held_out_loss']:.4f} nats"),
-            ("unigram entropy", f"{found['unigram_entropy']:.4f} nats"),
-            ("unigram cross-entropy", f"{found['unigram_cross_entropy']:.4f} nats"),
-            ("targets", f"{found['targets']:,} in {found['rows']:,} rows"),
-        ]
-    )
-
-
+app.command()(evaluate)
 add_commands(app)
 
 

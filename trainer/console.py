@@ -16,6 +16,9 @@ def errors() -> Iterator[None]:
     from trainer.checkpoint import CheckpointError
     from trainer.config import ConfigError
     from trainer.data.shards import CorpusError
+    from trainer.evaluate.minimal_pairs import PairsError
+    from trainer.evaluate.plot import PlotError
+    from trainer.evaluate.rare_words import RareWordsError
     from trainer.fill import FillError
     from trainer.guard import DivergedError
     from trainer.precision import DeviceError
@@ -24,8 +27,10 @@ def errors() -> Iterator[None]:
 
     try:
         yield
-    except (ConfigError, RunInUseError, FillError, DeviceError) as error:
+    except (ConfigError, RunInUseError, FillError, DeviceError, PlotError) as error:
         _fail(error, 2)
+    except (PairsError, RareWordsError) as error:
+        _fail(error, 1)
     except (ManifestError, CorpusError, CheckpointError, DivergedError, RunError, TokenizerError, OSError) as error:
         _fail(error, 1)
 

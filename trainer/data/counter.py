@@ -22,6 +22,8 @@ class Purpose(IntEnum):
     BLOCKS = 5
     BUCKETS = 6
     SOURCES = 7
+    EVALUATE = 20
+    FINETUNE = 21
 
 
 def key(purpose: Purpose, *address: int) -> int:
