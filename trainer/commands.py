@@ -84,6 +84,7 @@ def plan(
         ),
         ("tokens", f"{found.tokens:,}" + (f" in {found.steps:,} steps" if found.steps else "")),
         ("operations", f"{found.flops:.3g}"),
+        ("attention", found.attention),
         ("time", f"{found.hours:.2f} h at {found.assumed_mfu:.0%} of {found.gflops:,.0f} GFLOP/s ({found.precision})"),
     ]
     if corpus_tokens:

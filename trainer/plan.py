@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 
 from trainer.config import TrainConfig
-from trainer.precision import choose, measure, resolve_device
+from trainer.model.choice import NEEDS, choose_attention
+from trainer.precision import DTYPES, choose, measure, resolve_device
 from trainer.tasks.build import build_task
 from trainer.tasks.task import Task
 
@@ -30,6 +31,8 @@ class Plan:
     flops: float
     """Of the whole run."""
     precision: str
+    attention: str
+    """Path that the attention takes in training (`trainer.model.choice`)."""
     gflops: float
     """Measured matmul rate here, GFLOP/s."""
     hours: float
@@ -39,15 +42,19 @@ class Plan:
 
 def activation_bytes(config: TrainConfig, task: Task, precision: str, processes: int = 1) -> int:
     """Of one micro-batch: per layer and token the norms, q k v, attention's output, both feed-forward sides and
-    residuals; the attention's weights where they are written out (CPU); the head's logits (64 MB and their gradient at
-    most)."""
+    residuals, NormFormer's norms and RoPE's turned q and k; the attention's weights where they are written out (CPU),
+    and once the positional scores and their gradient; the head's logits (64 MB and their gradient at most)."""
     model = task.config
     rows, length = -(-config.micro_rows // processes), config.data.sequence_length
     width = 2 if precision == "bf16" else 4
-    token = (10 * model.width + 2 * model.feed_forward) * width
-    layer = rows * length * token + 2 * rows * model.heads * length * length * width
+    normed = model.width + model.feed_forward if model.norm == "pre-extra" else 0
+    turned = 2 * model.width if model.positions == "rope" else 0
+    token = (10 * model.width + 2 * model.feed_forward + normed + turned) * width
+    scores = rows * model.heads * length * length * width
+    layer = rows * length * token + 2 * scores
     kept = rows * length * model.width * 4 * model.layers + layer if config.system.recompute else layer * model.layers
-    return int(kept + 3 * 4 * task.head_logits(rows * length, config.data.mask_rate))
+    shared = 2 * scores if NEEDS[model.positions] in ("product", "learned") else 0
+    return int(kept + shared + 3 * 4 * task.head_logits(rows * length, config.data.mask_rate))
 
 
 def plan_run(config: TrainConfig, vocabulary_size: int, mfu: float = ASSUMED_MFU, processes: int = 1) -> Plan:
@@ -87,6 +94,9 @@ def plan_run(config: TrainConfig, vocabulary_size: int, mfu: float = ASSUMED_MFU
         tokens=tokens,
         flops=tokens * each,
         precision=precision,
+        attention=choose_attention(
+            device, data.sequence_length, model_config.positions, model_config.attention, DTYPES[precision]
+        ),
         gflops=rates[precision],
         hours=(schedule.seconds if schedule.by == "seconds" else tokens / speed) / 3600,
         assumed_mfu=mfu,

@@ -1,82 +1,22 @@
-"""Self-attention inside documents, by the fastest exact path for the positional term.
+"""Self-attention inside documents, by the path that `trainer.model.choice` names.
 
 Shape suffixes: B rows, T tokens of a row, D width, H heads, C head width, F position features, N = B * H.
 
-The paths give the same result (the tests compare values and gradients):
-
-- "concat": [q; q_pos] and [k; k_pos] go into a fused kernel, the documents' mask is a constant. Memory linear in T.
-- "mask": the positional scores [B, H, T, T] are made once a forward, shared by all layers, and added to the content
-  scores. On CUDA by SDPA (memory-efficient kernel). On CPU, where SDPA with a mask that needs a gradient falls back to
-  its math kernel, two batched products and a softmax do the same with fewer copies.
-- "sdpa": no positional term in the attention (absolute positions); the fused kernel with the documents' mask.
-- "reference": the literal, slow construction of `trainer.model.reference`.
-
-Measured on one thread of an AMD EPYC with AVX-512-BF16 (torch 2.13): milliseconds forward + backward of the attention
-of 4 layers (2 layers from T = 1024), packed rows. "written" is the CPU form of "mask"; "absolute" carries no term.
-
-    B, T, H, C           precision | TUPE: concat   SDPA mask   written | absolute: sdpa   written
-    16,   64,  4, 32     fp32      |         16.7        11.1      10.0 |            7.4         -
-    16,   64,  4, 32     bf16      |         31.2        11.0       5.2 |           25.0         -
-    16,  128,  4, 32     fp32      |         55.5        34.7      31.0 |           26.9      25.7
-    16,  128,  4, 32     bf16      |         80.8        35.2      15.9 |           58.7      12.8
-     8,  128, 12, 64     fp32      |        150.0        88.0      82.6 |           71.5      71.8
-     8,  128, 12, 64     bf16      |        174.0        90.8      38.7 |          113.1      31.7
-     4,  512,  4, 32     fp32      |        187.1       145.7     129.9 |           92.0     110.1
-     4,  512,  4, 32     bf16      |        169.0       145.4      53.9 |           93.4      43.1
-     2, 1024,  4, 64     fp32      |        316.3       275.7     253.9 |          158.1     216.6
-     2, 1024,  4, 64     bf16      |        230.0       260.4      95.2 |          118.6      70.5
-     1, 2048,  4, 64     fp32      |        625.3       555.3     532.1 |          319.2     423.1
-     1, 2048,  4, 64     bf16      |        440.0       558.9     216.8 |          232.7     171.6
-
-In bf16 the written form rounds the scores before the softmax, the fused kernel does not; against fp32 the logits of a
-fresh 4-layer model differ by 0.57 % and 0.58 %, so this rounding is lost among the others.
-
-The documents' mask itself costs about 4 % of the attention at T = 128, so it is always built: looking first whether any
-row needs it would make CUDA wait for the host and break a compiled graph.
+The documents' mask costs about 4 % of the attention at T = 128, so it is always built: looking first whether any row
+needs it would make CUDA wait for the host and break a compiled graph.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer.model.config import Attention, ModelConfig, Positions
-from trainer.model.positions import PositionFeatures
-
-Path = Literal["concat", "mask", "sdpa", "reference"]
-
-MAX_WRITTEN_LENGTH = 1024
-"""Tokens in a row up to which a CPU may hold one [B, H, T, T] tensor per layer. Beyond, the gain in speed (see the
-table) no longer pays for memory that grows with the square of T."""
-
-
-def choose_attention(
-    device: torch.device,
-    length: int,
-    positions: Positions,
-    forced: Attention,
-    dtype: torch.dtype = torch.float32,
-) -> Path:
-    """The path to compute attention by.
-
-    Args:
-        device: where the model runs.
-        length: T, tokens in a row.
-        positions: kind of positions; "absolute" has no term in the attention, so "concat" there means "sdpa".
-        forced: `ModelConfig.attention`; anything but "auto" decides.
-        dtype: precision of the products (under autocast, autocast's).
-    """
-    untied = positions == "tupe-a"
-    if forced == "concat":
-        return "concat" if untied else "sdpa"
-    if forced != "auto":
-        return forced
-    if device.type == "cpu" and length <= MAX_WRITTEN_LENGTH and (untied or dtype == torch.bfloat16):
-        return "mask"
-    return "concat" if untied else "sdpa"
+from trainer.model.choice import Path
+from trainer.model.config import BUCKETED, UNTIED, ModelConfig
+from trainer.model.flex import FlexScores, flex_attend, flex_scores
+from trainer.model.term import PositionFeatures, Positions, PositionTerm, Rotation, by_distance
 
 
 @dataclass(frozen=True)
@@ -85,13 +25,19 @@ class AttentionPlan:
 
     path: Path
     scale: float
-    """1/sqrt(C), or TUPE's 1/sqrt(2 C): of content and positional scores alike, in every layer."""
+    """1/sqrt(C), or TUPE's 1/sqrt(2 C): of content scores and products of features alike, in every layer."""
     mask_B1TT: Tensor | None = None
     """True where the query may see the key ("sdpa", "concat")."""
     features: PositionFeatures | None = None
     """Of "concat"."""
     bias_BHTT: Tensor | None = None
-    """Scaled positional scores, -inf across documents ("mask", "reference"); H is 1 without positional scores."""
+    """Positional scores, -inf across documents ("mask", "written", "reference"); H is 1 without positional scores, but
+    never in the written form."""
+    rotation: Rotation | None = None
+    """RoPE's, of every path but "reference"."""
+    rotation_BTCC: Tensor | None = None
+    """RoPE's as matrices ("reference")."""
+    flex: FlexScores | None = None
 
 
 def same_document(segments_BT: Tensor) -> Tensor:
@@ -102,33 +48,91 @@ def same_document(segments_BT: Tensor) -> Tensor:
     return segments_BT[:, None, :, None] == segments_BT[:, None, None, :]
 
 
-def plan_attention(
-    path: Path, head_width: int, segments_BT: Tensor, features: PositionFeatures | None, dtype: torch.dtype
-) -> AttentionPlan:
-    """Masks and positional scores for "concat", "mask" and "sdpa"."""
-    scale = 1 / math.sqrt(head_width if features is None else 2 * head_width)
-    mask_B1TT = same_document(segments_BT)
-    if path != "mask":
-        return AttentionPlan(path, scale, mask_B1TT=mask_B1TT, features=features)
+def positional_scores(term: PositionTerm, mask_B1TT: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
+    """bias_BHTT: what is added to the scaled content scores; -inf across documents. H is 1 where nothing is added."""
+    features, distance_HK, untied_BT = term.features, term.distance_HK, term.untied_BT
+    if distance_HK is None:
+        if features is None:
+            scores = torch.zeros_like(mask_B1TT, dtype=dtype)
+        else:
+            scores = (features.query_BHTF * scale) @ features.key_BHTF.transpose(-1, -2)
+        return scores.masked_fill(~mask_B1TT, -math.inf)
+    scores_HTT = by_distance(distance_HK).to(dtype)
     if features is None:
-        bias = torch.zeros_like(mask_B1TT, dtype=dtype)
-    else:
-        bias = (features.query_BHTF * scale) @ features.key_BHTF.transpose(-1, -2)
-    return AttentionPlan(path, scale, bias_BHTT=bias.masked_fill(~mask_B1TT, -math.inf))
+        return torch.where(mask_B1TT, scores_HTT, -math.inf)
+    product_BHTT = (features.query_BHTF * scale) @ features.key_BHTF.transpose(-1, -2)
+    ordinary_BT = torch.ones_like(mask_B1TT[:, 0, 0]) if untied_BT is None else ~untied_BT
+    scored_B1TT = mask_B1TT & ordinary_BT[:, None, :, None] & ordinary_BT[:, None, None, :]
+    # One pass for both: by distance between ordinary tokens, 0 to and from [CLS], -inf across documents.
+    outside_B1TT = torch.zeros_like(mask_B1TT, dtype=product_BHTT.dtype).masked_fill(~mask_B1TT, -math.inf)
+    return product_BHTT + torch.where(scored_B1TT, scores_HTT, outside_B1TT)
+
+
+def plan_attention(
+    path: Path,
+    config: ModelConfig,
+    segments_BT: Tensor,
+    positions_BT: Tensor,
+    positions: Positions,
+    dtype: torch.dtype,
+) -> AttentionPlan:
+    """Masks and positional scores for every path but "reference".
+
+    Args:
+        positions: the encoder's module.
+        dtype: of the products.
+    """
+    scale = 1 / math.sqrt(config.score_width)
+    if path == "flex":
+        return _flex_plan(config, segments_BT, positions_BT, positions, scale, dtype)
+    term = positions.term(positions_BT, dtype)
+    mask_B1TT = same_document(segments_BT)
+    if path in ("sdpa", "concat"):
+        return AttentionPlan(path, scale, mask_B1TT=mask_B1TT, features=term.features, rotation=term.rotation)
+    bias = positional_scores(term, mask_B1TT, scale, dtype)
+    if path == "written":
+        # The product that it is added to wants it whole: once here, not once a layer.
+        bias = bias.expand(-1, config.heads, -1, -1).contiguous()
+    return AttentionPlan(path, scale, bias_BHTT=bias, rotation=term.rotation)
+
+
+def _flex_plan(
+    config: ModelConfig,
+    segments_BT: Tensor,
+    positions_BT: Tensor,
+    positions: Positions,
+    scale: float,
+    dtype: torch.dtype,
+) -> AttentionPlan:
+    table_HLL = None
+    if config.positions in UNTIED | BUCKETED | {"alibi"}:
+        # The scores of a row that is one document of full length; every pair of positions finds its own there.
+        all_1L = torch.arange(config.max_length, device=positions_BT.device)[None]
+        everything = torch.ones((1, 1, 1, 1), dtype=torch.bool, device=positions_BT.device)
+        table_HLL = positional_scores(positions.term(all_1L, dtype), everything, scale, dtype)[0]
+    flex = flex_scores(segments_BT, positions_BT, table_HLL)
+    return AttentionPlan("flex", scale, flex=flex, rotation=positions.term(positions_BT, dtype).rotation)
 
 
 def attend(q_BHTC: Tensor, k_BHTC: Tensor, v_BHTC: Tensor, plan: AttentionPlan) -> Tensor:
     """softmax(content scores + positional scores, inside documents) v -> o_BHTC."""
+    if plan.rotation is not None:
+        q_BHTC, k_BHTC = plan.rotation(q_BHTC), plan.rotation(k_BHTC)
     if plan.path == "concat":
         assert plan.features is not None
         return _concatenated(q_BHTC, k_BHTC, v_BHTC, plan.features, plan.mask_B1TT, plan.scale)
-    if plan.path == "reference":
-        assert plan.bias_BHTT is not None
-        scores = (q_BHTC @ k_BHTC.transpose(-1, -2)) * plan.scale + plan.bias_BHTT
-        return torch.softmax(scores, -1) @ v_BHTC
-    if plan.path == "mask" and q_BHTC.device.type == "cpu":
+    if plan.path == "flex":
+        assert plan.flex is not None
+        return flex_attend(q_BHTC, k_BHTC, v_BHTC, plan.flex, plan.scale)
+    if plan.path == "written":
         assert plan.bias_BHTT is not None
         return _written_out(q_BHTC, k_BHTC, v_BHTC, plan.bias_BHTT, plan.scale)
+    if plan.path == "reference":
+        assert plan.bias_BHTT is not None
+        if plan.rotation_BTCC is not None:
+            q_BHTC, k_BHTC = (torch.einsum("btcd,bhtd->bhtc", plan.rotation_BTCC, x) for x in (q_BHTC, k_BHTC))
+        scores = (q_BHTC @ k_BHTC.transpose(-1, -2)) * plan.scale + plan.bias_BHTT
+        return torch.softmax(scores, -1) @ v_BHTC
     mask = plan.mask_B1TT if plan.path == "sdpa" else plan.bias_BHTT
     return F.scaled_dot_product_attention(q_BHTC, k_BHTC, v_BHTC, attn_mask=mask, scale=plan.scale)
 
@@ -148,8 +152,7 @@ def _concatenated(
 def _written_out(q_BHTC: Tensor, k_BHTC: Tensor, v_BHTC: Tensor, bias_BHTT: Tensor, scale: float) -> Tensor:
     B, H, T, C = q_BHTC.shape
     q_NTC, k_NTC, v_NTC = (x.reshape(B * H, T, C) for x in (q_BHTC, k_BHTC, v_BHTC))
-    bias_NTT = bias_BHTT.expand(B, H, T, T).reshape(B * H, T, T)
-    scores_NTT = torch.baddbmm(bias_NTT, q_NTC, k_NTC.transpose(1, 2), alpha=scale)
+    scores_NTT = torch.baddbmm(bias_BHTT.view(B * H, T, T), q_NTC, k_NTC.transpose(1, 2), alpha=scale)
     return torch.bmm(torch.softmax(scores_NTT, -1), v_NTC).view(B, H, T, C)
 
 
@@ -162,7 +165,11 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(config.width, 3 * config.width)
         """Query, key and value stacked in this order; within each, heads in order."""
         self.out = nn.Linear(config.width, config.width)
+        self.head_scale = nn.Parameter(torch.ones(config.heads)) if config.head_scale else None
 
     def forward(self, h_BTD: Tensor, plan: AttentionPlan) -> Tensor:
         q, k, v = self.qkv(h_BTD).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return self.out(attend(q, k, v, plan).transpose(1, 2).flatten(2))
+        o_BTHC = attend(q, k, v, plan).transpose(1, 2)
+        if self.head_scale is not None:
+            o_BTHC = o_BTHC * self.head_scale.to(o_BTHC.dtype)[:, None]
+        return self.out(o_BTHC.flatten(2))

@@ -1,13 +1,20 @@
 """The shape of an encoder, as one frozen model."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.vocabulary import FIRST_ORDINARY
 
-Positions = Literal["absolute", "tupe-a"]
-Attention = Literal["auto", "concat", "mask", "reference"]
+Positions = Literal["absolute", "sinusoidal", "tupe-a", "tupe-r", "bert-r", "rope", "alibi"]
+Attention = Literal["auto", "concat", "mask", "written", "flex", "reference"]
+
+ADDED: Final[frozenset[Positions]] = frozenset({"absolute", "sinusoidal", "bert-r"})
+"""Positions that put something into the encoder's input."""
+BUCKETED: Final[frozenset[Positions]] = frozenset({"tupe-r", "bert-r"})
+"""Positions with a learned score for each bucket of distances."""
+UNTIED: Final[frozenset[Positions]] = frozenset({"tupe-a", "tupe-r"})
+"""TUPE: scores of positions apart from the content's, [CLS] untied, everything over sqrt(2 C)."""
 
 NORM_EPSILON = 1e-5
 """Of every layer norm (fairseq's and torch's default; BERT's 1e-12 underflows in bf16)."""
@@ -31,12 +38,23 @@ class ModelConfig(BaseModel):
     """Inner size of the feed-forward block (BERT: 4 x width)."""
     max_length: int = Field(ge=2)
     """Most tokens in one document piece, [CLS] and [SEP] included: positions run over [0, max_length)."""
-    norm: Literal["pre", "post"] = "pre"
+    norm: Literal["pre", "post", "pre-extra"] = "pre"
     """"post": x = LN(x + f(x)), the original BERT. "pre": x = x + f(LN(x)) and one final layer norm
-    (Xiong et al. 2020, arXiv 2002.04745)."""
+    (Xiong et al. 2020, arXiv 2002.04745). "pre-extra": "pre" with a norm after the attention and one after the GELU
+    (NormFormer, Shleifer et al. 2021, arXiv 2110.09456)."""
+    head_scale: bool = False
+    """A learned factor per head before the attention's output projection, NormFormer's third addition; with
+    "pre-extra" only."""
+    residual_init: Literal["plain", "scaled"] = "plain"
+    """"scaled": weights that write into the residual stream start at init_std / sqrt(2 layers) (GPT-2)."""
     positions: Positions = "tupe-a"
-    """"absolute": learned embeddings added to the tokens. "tupe-a": untied positional scores in the attention
-    (Ke et al. 2021, arXiv 2006.15595)."""
+    """"absolute": learned embeddings added to the tokens (BERT). "sinusoidal": fixed ones times a learned number.
+    "tupe-a", "tupe-r": untied positional scores in the attention, absolute or absolute and relative (Ke et al. 2021,
+    arXiv 2006.15595). "bert-r": "absolute" and T5's relative scores. "rope": rotated queries and keys (Su et al. 2021,
+    arXiv 2104.09864). "alibi": scores that fall with the distance, the same to both sides (Press et al. 2022)."""
+    position_std: float | None = Field(default=None, gt=0)
+    """Size of what absolute, sinusoidal and bert-r positions add to the tokens' embeddings: standard deviation of the
+    learned table, root mean square of the sinusoids at the start. None: `init_std`, as the tokens."""
     embedding_norm: bool | None = None
     """Layer norm on the embeddings; None: with Post-LN as in BERT, not with Pre-LN (fairseq allows it there too).
     See `init_std` for what it costs Pre-LN."""
@@ -54,17 +72,46 @@ class ModelConfig(BaseModel):
     """
     attention: Attention = "auto"
     """Which exact computation carries the positional term; "auto" takes the fastest one measured for the device
-    (`trainer.model.attention.choose_attention`)."""
+    (`trainer.model.choice.choose_attention`). "concat" needs a term that is a product: not bert-r, tupe-r, alibi."""
 
     @model_validator(mode="after")
     def _check_heads(self) -> "ModelConfig":
         if self.width % self.heads:
             raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads})")
+        if self.positions == "rope" and self.head_width % 2:
+            raise ValueError(f"positions 'rope' rotates pairs: width / heads ({self.head_width}) must be even")
+        return self
+
+    @model_validator(mode="after")
+    def _check_combinations(self) -> "ModelConfig":
+        if self.head_scale and self.norm != "pre-extra":
+            raise ValueError(f"head_scale goes with norm 'pre-extra' alone, not with '{self.norm}'")
+        if self.position_std is not None and self.positions not in ADDED:
+            raise ValueError(
+                f"position_std has no meaning for positions '{self.positions}', which add nothing to the embeddings; "
+                f"it goes with {', '.join(sorted(ADDED))}"
+            )
+        if self.attention == "concat" and self.positions in BUCKETED | {"alibi"}:
+            raise ValueError(
+                f"attention 'concat' cannot carry positions '{self.positions}': a score by distance is no product of "
+                "few features; use auto, mask, written or flex"
+            )
         return self
 
     @property
     def head_width(self) -> int:
         return self.width // self.heads
+
+    @property
+    def score_width(self) -> int:
+        """Scores are over the root of this: C, or with TUPE 2 C, for it sums two scores."""
+        return self.head_width * (2 if self.positions in UNTIED else 1)
+
+    @property
+    def residual_std(self) -> float:
+        """Standard deviation at the start of the weights that write into the residual stream. A model that grows has
+        another one afterwards."""
+        return self.init_std / (2 * self.layers) ** 0.5 if self.residual_init == "scaled" else self.init_std
 
     @property
     def normalises_embeddings(self) -> bool:

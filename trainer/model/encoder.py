@@ -3,16 +3,33 @@
 Shape suffixes: B rows, T tokens of a row, D width.
 """
 
+from collections.abc import Callable
+from typing import Final
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from schemas.vocabulary import PAD
-from trainer.model.attention import AttentionPlan, SelfAttention, choose_attention, plan_attention
+from trainer.model.attention import AttentionPlan, SelfAttention, plan_attention
+from trainer.model.choice import choose_attention
 from trainer.model.config import NORM_EPSILON, ModelConfig
-from trainer.model.positions import AbsolutePositions, TupeAbsolutePositions
+from trainer.model.positions import AbsolutePositions, SinusoidalPositions, TupeAbsolutePositions
 from trainer.model.reference import reference_plan
+from trainer.model.relative import AlibiPositions, BertRelativePositions, TupeRelativePositions
+from trainer.model.rotary import RotaryPositions
+from trainer.model.term import Positions
+
+POSITIONS: Final[dict[str, Callable[[ModelConfig], Positions]]] = {
+    "absolute": AbsolutePositions,
+    "sinusoidal": SinusoidalPositions,
+    "tupe-a": TupeAbsolutePositions,
+    "tupe-r": TupeRelativePositions,
+    "bert-r": BertRelativePositions,
+    "rope": RotaryPositions,
+    "alibi": AlibiPositions,
+}
 
 
 def initialise(module: nn.Module, std: float) -> None:
@@ -28,16 +45,21 @@ def initialise(module: nn.Module, std: float) -> None:
             part.reset_parameters()
 
 
+def _norm(width: int, wanted: bool) -> nn.Module:
+    return nn.LayerNorm(width, eps=NORM_EPSILON) if wanted else nn.Identity()
+
+
 class FeedForward(nn.Module):
-    """d -> feed_forward -> GELU (exact) -> d, on each token alone."""
+    """d -> feed_forward -> GELU (exact) -> d, on each token alone; NormFormer's norm behind the GELU."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.up = nn.Linear(config.width, config.feed_forward)
         self.down = nn.Linear(config.feed_forward, config.width)
+        self.norm = _norm(config.feed_forward, config.norm == "pre-extra")
 
     def forward(self, h_BTD: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(h_BTD)))
+        return self.down(self.norm(F.gelu(self.up(h_BTD))))
 
 
 class Layer(nn.Module):
@@ -45,16 +67,19 @@ class Layer(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.norm_first = config.norm == "pre"
+        self.norm_first = config.norm != "post"
         self.attention = SelfAttention(config)
-        self.attention_norm = nn.LayerNorm(config.width, eps=NORM_EPSILON)
+        self.attention_norm = _norm(config.width, True)
+        self.attention_out_norm = _norm(config.width, config.norm == "pre-extra")
+        """NormFormer's."""
         self.feed_forward = FeedForward(config)
-        self.feed_forward_norm = nn.LayerNorm(config.width, eps=NORM_EPSILON)
+        self.feed_forward_norm = _norm(config.width, True)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, h_BTD: Tensor, plan: AttentionPlan) -> Tensor:
         if self.norm_first:
-            h_BTD = h_BTD + self.dropout(self.attention(self.attention_norm(h_BTD), plan))
+            attended_BTD = self.attention_out_norm(self.attention(self.attention_norm(h_BTD), plan))
+            h_BTD = h_BTD + self.dropout(attended_BTD)
             return h_BTD + self.dropout(self.feed_forward(self.feed_forward_norm(h_BTD)))
         h_BTD = self.attention_norm(h_BTD + self.dropout(self.attention(h_BTD, plan)))
         return self.feed_forward_norm(h_BTD + self.dropout(self.feed_forward(h_BTD)))
@@ -67,17 +92,26 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         self.token_embedding = nn.Embedding(config.vocabulary_size, config.width, padding_idx=PAD)
-        self.positions: AbsolutePositions | TupeAbsolutePositions
-        self.positions = TupeAbsolutePositions(config) if config.positions == "tupe-a" else AbsolutePositions(config)
-        self.embedding_norm = (
-            nn.LayerNorm(config.width, eps=NORM_EPSILON) if config.normalises_embeddings else nn.Identity()
-        )
+        self.positions = POSITIONS[config.positions](config)
+        self.embedding_norm = _norm(config.width, config.normalises_embeddings)
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
-        self.final_norm = nn.LayerNorm(config.width, eps=NORM_EPSILON) if config.norm == "pre" else nn.Identity()
+        self.final_norm = _norm(config.width, config.norm != "post")
         self.recompute = False
         """Activation checkpointing: layers keep their input alone and are run again in the backward."""
         initialise(self, config.init_std)
+        self._rescale()
+
+    @torch.no_grad()
+    def _rescale(self) -> None:
+        """Weights that start at another size than `init_std`; no further draws, so all others stay as they were."""
+        config = self.config
+        for layer in self.layers:
+            assert isinstance(layer, Layer)
+            for linear in (layer.attention.out, layer.feed_forward.down):
+                linear.weight.mul_(config.residual_std / config.init_std)
+        if config.position_std is not None and isinstance(self.positions, AbsolutePositions):
+            self.positions.embedding.weight.mul_(config.position_std / config.init_std)
 
     def forward(self, tokens_BT: Tensor, segments_BT: Tensor, positions_BT: Tensor) -> Tensor:
         """h_BTD, the last layer's states.
@@ -96,14 +130,15 @@ class Encoder(nn.Module):
         return self.encode(self.embed(tokens_BT, positions_BT), segments_BT, positions_BT)
 
     def embed(self, tokens_BT: Tensor, positions_BT: Tensor) -> Tensor:
-        """Input of the first layer. TUPE-A puts no position into it."""
+        """Input of the first layer. TUPE, RoPE and ALiBi put no position into it."""
         h_BTD = self.token_embedding(tokens_BT)
-        if isinstance(self.positions, AbsolutePositions):
-            h_BTD = h_BTD + self.positions(positions_BT)
+        added_BTD = self.positions.added(positions_BT)
+        if added_BTD is not None:
+            h_BTD = h_BTD + added_BTD
         return self.dropout(self.embedding_norm(h_BTD))
 
     def encode(self, h_BTD: Tensor, segments_BT: Tensor, positions_BT: Tensor) -> Tensor:
-        """All layers and, under Pre-LN, the final norm."""
+        """All layers and, but under Post-LN, the final norm."""
         plan = self.plan(segments_BT, positions_BT, h_BTD.dtype)
         for layer in self.layers:
             if self.recompute and self.training:
@@ -118,12 +153,12 @@ class Encoder(nn.Module):
         if torch.is_autocast_enabled(device.type):
             dtype = torch.get_autocast_dtype(device.type)
         config = self.config
-        path = choose_attention(device, segments_BT.shape[1], config.positions, config.attention, dtype)
-        tupe = self.positions if isinstance(self.positions, TupeAbsolutePositions) else None
+        path = choose_attention(
+            device, segments_BT.shape[1], config.positions, config.attention, dtype, torch.is_grad_enabled()
+        )
         if path == "reference":
-            return reference_plan(config.head_width, segments_BT, positions_BT, tupe)
-        features = None if tupe is None else tupe(positions_BT, dtype)
-        return plan_attention(path, config.head_width, segments_BT, features, dtype)
+            return reference_plan(config, self.positions, segments_BT, positions_BT)
+        return plan_attention(path, config, segments_BT, positions_BT, self.positions, dtype)
 
 
 def _check_range(what: str, values: Tensor, limit: int, key: str) -> None:

@@ -1,6 +1,6 @@
 """Operations a token costs, for the model FLOPs utilisation (MFU)."""
 
-from trainer.model.config import ModelConfig
+from trainer.model.config import UNTIED, ModelConfig
 
 BACKWARD = 2
 """A backward pass has two products for each one of the forward pass."""
@@ -11,8 +11,9 @@ def flops_per_token(config: ModelConfig, length: int, predicted_share: float) ->
 
     Counts the matrix products that the model defines, 2 operations per multiply-add, whatever path computes them:
     projections, feed-forward, scores and weighted sums over whole rows, TUPE's positional scores (once a forward), and
-    the head on predicted positions. Left out: norms, softmax, GELU, lookups, and TUPE's projection of the position
-    table, which does not grow with the batch.
+    the head on predicted positions. Left out is what is no product: norms, NormFormer's among them, softmax, GELU,
+    lookups, scores by distance (BERT-R, TUPE-R's second part, ALiBi), RoPE's rotations; and TUPE's projection of the
+    position table, which does not grow with the batch.
 
     Args:
         length: T, tokens in a row; attention is counted over all of them, packed or not.
@@ -20,6 +21,6 @@ def flops_per_token(config: ModelConfig, length: int, predicted_share: float) ->
     """
     d = config.width
     layer = 2 * (4 * d * d + 2 * d * config.feed_forward) + 4 * length * d
-    positions = 2 * length * d if config.positions == "tupe-a" else 0
+    positions = 2 * length * d if config.positions in UNTIED else 0
     head = 2 * (d * d + d * config.vocabulary_size)
     return (1 + BACKWARD) * (config.layers * layer + positions + predicted_share * head)

@@ -1,28 +1,20 @@
-"""Where a token stands: absolute embeddings, or TUPE's untied positional scores.
+"""Where a token stands: embeddings in the input, or TUPE's untied positional scores.
 
 Shape suffixes: B rows, T tokens of a row, D width, H heads, C head width, F position features, L max_length.
 """
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainer.model.config import NORM_EPSILON, ModelConfig
+from trainer.model.term import PositionFeatures, Positions, PositionTerm
 
 CLS_POSITION = 0
 """Every document begins with [CLS] at position 0, also inside a packed row."""
 
 
-class PositionFeatures(NamedTuple):
-    """Positional scores in factored form: score[i, j] = query[i] . key[j], not yet scaled."""
-
-    query_BHTF: Tensor
-    key_BHTF: Tensor
-
-
-class AbsolutePositions(nn.Module):
+class AbsolutePositions(Positions):
     """Learned embeddings, added to the token embeddings before the embedding norm (BERT)."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -33,8 +25,29 @@ class AbsolutePositions(nn.Module):
         """positions in [0, max_length) -> embeddings_BTD."""
         return self.embedding(positions_BT)
 
+    def added(self, positions_BT: Tensor) -> Tensor:
+        return self(positions_BT)
 
-class TupeAbsolutePositions(nn.Module):
+
+class SinusoidalPositions(Positions):
+    """sin and cos of position / 10,000^(2 c / D) (Vaswani et al. 2017), times one learned number (as in Cramming,
+    Geiping and Goldstein 2022), which starts so that the root mean square is `position_std`."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        rate = 10_000.0 ** (-torch.arange(0, config.width, 2, dtype=torch.float64) / config.width)
+        angle = torch.arange(config.max_length, dtype=torch.float64)[:, None] * rate
+        table_LD = torch.stack([angle.sin(), angle.cos()], -1).flatten(1)[:, : config.width]
+        self.table_LD: Tensor
+        self.register_buffer("table_LD", table_LD.to(torch.get_default_dtype()), persistent=False)
+        # One element, not none: FSDP2 shards no scalars. The mean of sin^2 + cos^2 over a pair is 1/2.
+        self.scale = nn.Parameter(torch.full((1,), 2**0.5 * (config.position_std or config.init_std)))
+
+    def added(self, positions_BT: Tensor) -> Tensor:
+        return F.embedding(positions_BT, self.table_LD) * self.scale
+
+
+class TupeAbsolutePositions(Positions):
     """TUPE-A (Ke et al. 2021, eq. 7 and 10; the released code for biases and the norm), one set for all layers.
 
     With q_i = LN(p_i) U^Q + b^Q and k_j = LN(p_j) U^K + b^K per head, the score between positions i and j is
@@ -66,6 +79,9 @@ class TupeAbsolutePositions(nn.Module):
     def features(self) -> int:
         """F: features per head."""
         return self.head_width + 1 + self.fill
+
+    def term(self, positions_BT: Tensor, dtype: torch.dtype) -> PositionTerm:
+        return PositionTerm(features=self(positions_BT, dtype))
 
     def projections(self) -> tuple[Tensor, Tensor]:
         """(query_LHC, key_LHC): q_i and k_j of the formula above, [CLS] not yet untied."""

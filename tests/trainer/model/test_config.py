@@ -20,6 +20,11 @@ def config(**changes):
         ({"widht": 128}, "widht"),
         ({"heads": 3}, r"width \(128\) must be a multiple of heads \(3\)"),
         ({"positions": "rotary"}, "positions"),
+        ({"positions": "rope", "heads": 128}, "width / heads .1. must be even"),
+        ({"positions": "tupe-r", "position_std": 0.1}, "position_std has no meaning for positions 'tupe-r'"),
+        ({"norm": "pre", "head_scale": True}, "head_scale goes with norm 'pre-extra'"),
+        ({"positions": "alibi", "attention": "concat"}, "'concat' cannot carry positions 'alibi'"),
+        ({"positions": "bert-r", "attention": "concat"}, "'concat' cannot carry positions 'bert-r'"),
         ({"norm": "none"}, "norm"),
         ({"dropout": 1.0}, "dropout"),
         ({"layers": 0}, "layers"),
@@ -40,7 +45,10 @@ def test_frozen_and_round_trip():
     assert ModelConfig.model_validate_json(made.model_dump_json()) == made
 
 
-@pytest.mark.parametrize(("norm", "asked", "wanted"), [("post", None, True), ("pre", None, False), ("pre", True, True)])
+@pytest.mark.parametrize(
+    ("norm", "asked", "wanted"),
+    [("post", None, True), ("pre", None, False), ("pre", True, True), ("pre-extra", None, False)],
+)
 def test_embedding_norm_follows_the_kind_of_norm(norm, asked, wanted):
     made = config(norm=norm, embedding_norm=asked)
     assert made.normalises_embeddings is wanted

@@ -5,6 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainer.model.config import ModelConfig
+from trainer.model.encoder import POSITIONS
 from trainer.model.flops import flops_per_token
 from trainer.tasks.masked_lm import MaskedLM
 
@@ -23,17 +24,23 @@ def test_count_by_hand():
     head = 2 * 8 * 8 + 2 * 8 * 1000
     assert layer == 1344
     assert flops_per_token(config, 10, 0.25) == 3 * (2 * layer + 0.25 * head)
-    tupe = config.model_copy(update={"positions": "tupe-a"})
-    assert flops_per_token(tupe, 10, 0.25) - flops_per_token(config, 10, 0.25) == 3 * 2 * 10 * 8
+    extra = {kind: flops_per_token(config.model_copy(update={"positions": kind}), 10, 0.25) for kind in POSITIONS}
+    extra = {kind: flops - extra["absolute"] for kind, flops in extra.items()}
+    scores = 3 * 2 * 10 * 8  # position features of 8 against 10 keys, once a forward
+    assert extra == {
+        "absolute": 0, "sinusoidal": 0, "tupe-a": scores, "tupe-r": scores, "bert-r": 0, "rope": 0, "alibi": 0
+    }  # fmt: skip
+    extra_norms = config.model_copy(update={"norm": "pre-extra", "head_scale": True})
+    assert flops_per_token(extra_norms, 10, 0.25) == flops_per_token(config, 10, 0.25)
 
 
-@pytest.mark.parametrize("positions", ["absolute", "tupe-a"])
+@pytest.mark.parametrize("positions", sorted(POSITIONS))
 def test_equals_torch_counter(pack, positions):
     """On the written-out path, with a head width whose features need no filling but the one that unties [CLS]."""
     B, T, L = 3, 20, 20
     config = ModelConfig(
         vocabulary_size=40, layers=3, width=32, heads=2, feed_forward=48, max_length=L, positions=positions,
-        attention="mask",
+        attention="written", norm="pre-extra",
     )  # fmt: skip
     model = MaskedLM(config)
     tokens, segments, places = pack([[20], [12, 8], [5, 6]], T)
@@ -42,7 +49,7 @@ def test_equals_torch_counter(pack, positions):
         model.logits(tokens, segments, places, index).sum().backward()
     counted = counter.get_total_flops()
     expected = flops_per_token(config, T, len(index) / (B * T)) * B * T
-    if positions == "tupe-a":
+    if positions in ("tupe-a", "tupe-r"):
         table = 3 * 2 * (2 * L * 32 * 32)
         extra = 3 * B * T * 2 * T * (model.encoder.positions.features - 16) * 2
         counted -= table + extra
