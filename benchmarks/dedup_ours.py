@@ -35,7 +35,7 @@ def sign(files: list[InputFile], config: PipelineConfig, output: str) -> dict[in
         schema = signature_schema(config.deduplicate.signature_width)
         with (
             part.sink(documents_path(index), DOCUMENTS, batch_bytes=8 << 20) as documents,
-            part.sink(signatures_path(index), schema) as signed,
+            part.sink(signatures_path(index), schema, compressed=False) as signed,
         ):
             for raw in read_batches(file, config.input):
                 batch = with_columns(raw, {"language": pa.repeat("und", raw.num_rows)}).select(DOCUMENTS.names)

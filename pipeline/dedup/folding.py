@@ -100,5 +100,13 @@ def fold_table() -> np.ndarray:
     return table
 
 
+@cache
+def ascii_fold_table() -> np.ndarray:
+    """uint8 [128]: the beginning of `fold_table` with a space for `BREAK`; no ASCII character needs its neighbours."""
+    table = fold_table()[:128]
+    assert (table != CONTEXT).all()
+    return np.where(table == BREAK, 32, table).astype(np.uint8)
+
+
 def _utf8_bytes(codes: np.ndarray) -> np.ndarray:
     return 1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000).astype(np.int64)

@@ -16,11 +16,21 @@ import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from pipeline.dedup.folding import BREAK, CONTEXT, break_table, break_translation, fold, fold_table
+from pipeline.dedup.folding import (
+    BREAK,
+    CONTEXT,
+    ascii_fold_table,
+    break_table,
+    break_translation,
+    fold,
+    fold_table,
+)
+from pipeline.dedup.word_hash import load8
 
 DIGEST_BYTES = 16
 
 _SPACE = np.uint8(32)
+_HIGHS = np.uint64(0x8080808080808080)
 
 
 def normalise(text: str) -> str:
@@ -87,6 +97,8 @@ def _context_kernel(data, offsets, table, starts, ends):  # type: ignore[no-unty
         while i < end:
             if data[i] < 0x80:
                 i += 1
+                while i + 8 <= end and load8(data, i) & _HIGHS == 0:
+                    i += 8
                 continue
             code, width = code_point(data, i)
             if table[code] != CONTEXT:
@@ -105,25 +117,34 @@ def _context_kernel(data, offsets, table, starts, ends):  # type: ignore[no-unty
 
 
 @njit(nogil=True, cache=True)
-def _fold_kernel(data, offsets, table, breaks, out, out_offsets):  # type: ignore[no-untyped-def]
+def _fold_kernel(data, offsets, ascii_table, table, breaks, out, out_offsets):  # type: ignore[no-untyped-def]
     """Folds single characters, turns breaks into single spaces. CONTEXT characters are folded already."""
     position = 0
     for document in range(len(offsets) - 1):
         first = position
         i = offsets[document]
         end = offsets[document + 1]
-        pending = False
+        after = True  # a break or the start: another break writes nothing
         while i < end:
+            byte = data[i]
+            if byte < 0x80:
+                # Without a branch: where words end cannot be predicted.
+                folded_byte = ascii_table[byte]
+                out[position] = folded_byte
+                space = folded_byte == _SPACE
+                position += not (space & after)
+                after = space
+                i += 1
+                continue
             code, width = code_point(data, i)
             i += width
             folded = np.int64(table[code])
             if folded == BREAK or (folded == CONTEXT and breaks[code]):
-                pending = True
-                continue
-            if pending and position > first:
                 out[position] = _SPACE
-                position += 1
-            pending = False
+                position += not after
+                after = True
+                continue
+            after = False
             if folded == CONTEXT:
                 folded = code
             if folded < 0x80:
@@ -144,6 +165,8 @@ def _fold_kernel(data, offsets, table, breaks, out, out_offsets):  # type: ignor
                 out[position + 2] = 0x80 | ((folded >> 6) & 0x3F)
                 out[position + 3] = 0x80 | (folded & 0x3F)
                 position += 4
+        if after and position > first:
+            position -= 1
         out_offsets[document + 1] = position
 
 
@@ -181,9 +204,9 @@ def normalise_batch(texts: pa.Array) -> pa.LargeStringArray:
         starts, ends = np.empty(runs, np.int64), np.empty(runs, np.int64)
         _context_kernel(data, offsets, table, starts, ends)
         data, offsets = _fold_runs(data, offsets, starts, ends)
-    out = np.empty(offsets[-1] - offsets[0], np.uint8)
+    out = np.empty(offsets[-1] - offsets[0] + 1, np.uint8)  # a break at the very end may write one more
     out_offsets = np.zeros(len(offsets), np.int64)
-    _fold_kernel(data, offsets, table, break_table(), out, out_offsets)
+    _fold_kernel(data, offsets, ascii_fold_table(), table, break_table(), out, out_offsets)
     buffers = [None, pa.py_buffer(out_offsets), pa.py_buffer(out[: out_offsets[-1]].copy())]
     return pa.Array.from_buffers(pa.large_string(), len(texts), buffers)
 

@@ -5,7 +5,7 @@ from numba import njit
 
 from pipeline.dedup.mixing import fmix64
 from pipeline.dedup.normalize import code_point
-from pipeline.dedup.shingles import FNV_OFFSET, FNV_PRIME, POLYNOMIAL
+from pipeline.dedup.word_hash import POLYNOMIAL, hash_character, hash_word
 
 _SPACE = np.uint8(32)
 _ONE = np.uint64(1)
@@ -18,12 +18,8 @@ def _next(data, i, end, character):  # type: ignore[no-untyped-def]
     """Hash of the word or character at byte i, and the byte behind it."""
     if character:
         code, width = code_point(data, i)
-        return fmix64(np.uint64(code) + FNV_OFFSET), i + width
-    item = FNV_OFFSET
-    while i < end and data[i] != _SPACE:
-        item = (item ^ np.uint64(data[i])) * FNV_PRIME
-        i += 1
-    return fmix64(item), i
+        return hash_character(code), i + width
+    return hash_word(data, i, end)
 
 
 @njit(nogil=True, cache=True)

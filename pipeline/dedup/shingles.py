@@ -2,7 +2,8 @@
 
 Words are what spaces separate in the normalised text. Where more than half of the characters belong to a script written
 without spaces, n-grams of characters (spaces skipped) are used instead. A shingle's hash is a polynomial of its items'
-hashes modulo 2^64, finalised by MurmurHash3's mixer; word and character shingles never share a hash by design.
+hashes (`word_hash`) modulo 2^64, finalised by MurmurHash3's mixer; word and character shingles never share a hash by
+design.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from numba import njit
 from pipeline.config import DeduplicateConfig
 from pipeline.dedup.mixing import fmix64
 from pipeline.dedup.normalize import code_point, normalise_batch, text_buffers
+from pipeline.dedup.word_hash import POLYNOMIAL, SPACE, hash_character, hash_word
 
 SPACELESS = (
     (0x0E00, 0x0EFF),  # Thai, Lao
@@ -36,12 +38,8 @@ SPACELESS = (
 )
 """Code-point ranges (both ends included) of Han, kana, Thai, Lao, Khmer and Myanmar."""
 
-FNV_OFFSET = np.uint64(0xCBF29CE484222325)
-FNV_PRIME = np.uint64(0x100000001B3)
-POLYNOMIAL = np.uint64(0x9E3779B97F4A7C15)
 CHARACTER_SALT = np.uint64(0xD6E8FEB86659FD93)
 
-_SPACE = np.uint8(32)
 _RANGES = np.array(SPACELESS, dtype=np.int64)
 
 
@@ -78,15 +76,18 @@ def _plan_kernel(data, offsets, ranges, words, characters, by_character, starts)
         i = offsets[document]
         end = offsets[document + 1]
         spaces = 0
-        visible = 0
-        spaceless = 0
+        continued = 0
+        high = 0
         for position in range(i, end):
             byte = data[position]
-            if byte == _SPACE:
-                spaces += 1
-            elif byte & 0xC0 != 0x80:
-                visible += 1
-                if byte >= 0xE0:  # no spaceless script lies below U+0800
+            spaces += byte == SPACE
+            continued += byte & 0xC0 == 0x80
+            high += byte >= 0xE0  # no spaceless script lies below U+0800
+        visible = end - i - spaces - continued
+        spaceless = 0
+        if 2 * high > visible:
+            for position in range(i, end):
+                if data[position] >= 0xE0:
                     code, _ = code_point(data, position)
                     spaceless += _spaceless(code, ranges)
         by_character[document] = 2 * spaceless > visible
@@ -123,14 +124,10 @@ def _hash_kernel(data, offsets, words, characters, by_character, starts, values)
                 i += width
                 if code == 32:
                     continue
-                item = fmix64(np.uint64(code) + FNV_OFFSET)
+                item = hash_character(code)
             else:
-                item = FNV_OFFSET
-                while i < end and data[i] != _SPACE:
-                    item = (item ^ np.uint64(data[i])) * FNV_PRIME
-                    i += 1
+                item, i = hash_word(data, i, end)
                 i += 1
-                item = fmix64(item)
             rolling = rolling * POLYNOMIAL + item - ring[slot] * power
             ring[slot] = item
             slot += 1

@@ -11,7 +11,7 @@ from numba import njit
 
 from pipeline.dedup.mixing import fmix64
 from pipeline.dedup.normalize import text_buffers
-from pipeline.dedup.shingles import FNV_OFFSET, FNV_PRIME, POLYNOMIAL
+from pipeline.dedup.word_hash import POLYNOMIAL, hash_word
 
 _SPACE = np.uint8(32)
 
@@ -30,12 +30,8 @@ def _grams_kernel(data, first, end, k, power, hashes):  # type: ignore[no-untype
     words = 0
     i = first
     while i < end:
-        item = FNV_OFFSET
-        while i < end and data[i] != _SPACE:
-            item = (item ^ np.uint64(data[i])) * FNV_PRIME
-            i += 1
+        item, i = hash_word(data, i, end)
         i += 1
-        item = fmix64(item)
         slot = words % k
         rolling = rolling * POLYNOMIAL + item - ring[slot] * power
         ring[slot] = item

@@ -41,7 +41,7 @@ from pipeline.text.statistics import measure
 from schemas.arrow import AUDIT, DOCUMENTS
 
 STAGE = "clean"
-VERSION = 3
+VERSION = 4
 """Raised when this stage's output changes for the same input and config."""
 
 EXCERPT = 240
@@ -241,7 +241,7 @@ class CleanUnit:
         with (
             part.sink(audit_path(part.index), AUDIT, batch_bytes=BATCH_BYTES) as audit,
             part.sink(documents_path(part.index), DOCUMENTS, batch_bytes=BATCH_BYTES) as documents,
-            part.sink(signatures_path(part.index), signature_schema(permutations)) as signed,
+            part.sink(signatures_path(part.index), signature_schema(permutations), compressed=False) as signed,
         ):
             for raw in self._batches(files):
                 records += raw.num_rows

@@ -22,8 +22,10 @@ def fmix64_reference(value: int) -> int:
 
 def word_hash(word: str) -> int:
     state = 0xCBF29CE484222325
-    for byte in word.encode():
-        state = (state ^ byte) * 0x100000001B3 & M64
+    raw = word.encode()
+    for start in range(0, len(raw), 8):
+        state = (state ^ int.from_bytes(raw[start : start + 8], "little")) * 0x9FB21C651E98DF25 & M64
+        state ^= state >> 32
     return fmix64_reference(state)
 
 
@@ -130,3 +132,17 @@ def test_given_normalised_batch_is_used() -> None:
     assert np.array_equal(plain.values, handed.values)
     assert np.array_equal(plain.offsets, handed.offsets)
     assert plain.counts.tolist() == [6, 0]
+
+
+def test_words_of_every_length_at_every_place() -> None:
+    config = DeduplicateConfig(shingle_words=1)
+    words = ["abcdefghijklmnopqrstuvwxyz0123456789"[:n] for n in range(1, 34)]
+    texts = [" ".join(words[n:]) for n in range(len(words))] + words + [" ".join(reversed(words))]
+    assert sets(texts, config) == [reference(text, config) for text in texts]
+
+
+def test_a_slice_of_an_array_is_read_in_its_own_bounds() -> None:
+    config = DeduplicateConfig(shingle_words=1)
+    texts = pa.array(["one two", "three fourfourfour", "five"])
+    bounds = shingle_sets(texts.slice(1, 1), config, pa.array(["x", *texts.to_pylist()[1:]]).slice(1, 1))
+    assert bounds.values.tolist() == reference("three fourfourfour", config)
