@@ -31,6 +31,7 @@ DIGEST_BYTES = 16
 
 _SPACE = np.uint8(32)
 _HIGHS = np.uint64(0x8080808080808080)
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
 
 
 def normalise(text: str) -> str:
@@ -118,56 +119,64 @@ def _context_kernel(data, offsets, table, starts, ends):  # type: ignore[no-unty
 
 @njit(nogil=True, cache=True)
 def _fold_kernel(data, offsets, ascii_table, table, breaks, out, out_offsets):  # type: ignore[no-untyped-def]
-    """Folds single characters, turns breaks into single spaces. CONTEXT characters are folded already."""
-    position = 0
+    """Folds single characters, turns breaks into single spaces. CONTEXT characters are folded already.
+
+    Places are unsigned: numba looks whether a signed index counts from the end, which took longer than all the rest.
+    """
+    position = _ZERO
     for document in range(len(offsets) - 1):
         first = position
-        i = offsets[document]
-        end = offsets[document + 1]
-        after = True  # a break or the start: another break writes nothing
+        i = np.uint64(offsets[document])
+        end = np.uint64(offsets[document + 1])
+        after = _ONE  # 1 behind a break or at the start: another break writes nothing
         while i < end:
             byte = data[i]
             if byte < 0x80:
                 # Without a branch: where words end cannot be predicted.
-                folded_byte = ascii_table[byte]
-                out[position] = folded_byte
-                space = folded_byte == _SPACE
-                position += not (space & after)
+                character = ascii_table[byte]
+                out[position] = character
+                space = np.uint64(character == _SPACE)
+                position += _ONE - (space & after)
                 after = space
-                i += 1
+                i += _ONE
                 continue
-            code, width = code_point(data, i)
-            i += width
+            code, width = code_point(data, np.int64(i))
+            i += np.uint64(width)
             folded = np.int64(table[code])
             if folded == BREAK or (folded == CONTEXT and breaks[code]):
                 out[position] = _SPACE
-                position += not after
-                after = True
+                position += _ONE - after
+                after = _ONE
                 continue
-            after = False
+            after = _ZERO
             if folded == CONTEXT:
                 folded = code
-            if folded < 0x80:
-                out[position] = folded
-                position += 1
-            elif folded < 0x800:
-                out[position] = 0xC0 | (folded >> 6)
-                out[position + 1] = 0x80 | (folded & 0x3F)
-                position += 2
-            elif folded < 0x10000:
-                out[position] = 0xE0 | (folded >> 12)
-                out[position + 1] = 0x80 | ((folded >> 6) & 0x3F)
-                out[position + 2] = 0x80 | (folded & 0x3F)
-                position += 3
-            else:
-                out[position] = 0xF0 | (folded >> 18)
-                out[position + 1] = 0x80 | ((folded >> 12) & 0x3F)
-                out[position + 2] = 0x80 | ((folded >> 6) & 0x3F)
-                out[position + 3] = 0x80 | (folded & 0x3F)
-                position += 4
+            position += np.uint64(_encode(folded, out, np.int64(position)))
         if after and position > first:
-            position -= 1
-        out_offsets[document + 1] = position
+            position -= _ONE
+        out_offsets[document + 1] = np.int64(position)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _encode(code, out, position):  # type: ignore[no-untyped-def]
+    """Writes the code point as UTF-8; returns its length in bytes."""
+    if code < 0x80:
+        out[position] = code
+        return 1
+    if code < 0x800:
+        out[position] = 0xC0 | (code >> 6)
+        out[position + 1] = 0x80 | (code & 0x3F)
+        return 2
+    if code < 0x10000:
+        out[position] = 0xE0 | (code >> 12)
+        out[position + 1] = 0x80 | ((code >> 6) & 0x3F)
+        out[position + 2] = 0x80 | (code & 0x3F)
+        return 3
+    out[position] = 0xF0 | (code >> 18)
+    out[position + 1] = 0x80 | ((code >> 12) & 0x3F)
+    out[position + 2] = 0x80 | ((code >> 6) & 0x3F)
+    out[position + 3] = 0x80 | (code & 0x3F)
+    return 4
 
 
 def _fold_runs(
