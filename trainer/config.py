@@ -17,6 +17,7 @@ from trainer.model.presets import PRESETS
 from trainer.preset_training import PRESET_TRAINING
 from trainer.sections.data import DataConfig
 from trainer.sections.model import ModelSection
+from trainer.sections.notes import NotesSection
 from trainer.sections.optimizer import OptimizerConfig, ScheduleConfig
 from trainer.sections.section import Section
 from trainer.sections.system import CheckpointConfig, EvaluateConfig, GuardConfig, SystemConfig
@@ -35,6 +36,7 @@ class TrainConfig(Section):
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    notes: NotesSection = NotesSection()
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     guard: GuardConfig = GuardConfig()
@@ -54,23 +56,36 @@ class TrainConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _notes(self) -> "TrainConfig":
+        if self.notes.enabled and self.data.mask_rare == "mask":
+            raise ValueError(
+                "notes.enabled with data.mask_rare = 'mask': the words that have notes would hardly ever be visible; "
+                "set data.mask_rare = 'plain' or 'spare'"
+            )
+        return self
+
     @property
     def micro_rows(self) -> int:
         """Rows of a micro-batch, over all processes."""
         return self.data.batch_rows // self.system.accumulate
 
-    def encoder(self, vocabulary_size: int) -> ModelConfig:
-        """The preset with its overrides; `max_length` is the sequence length unless it is set.
+    def encoder(self, vocabulary_size: int, words: int | None = None) -> ModelConfig:
+        """The preset with its overrides; `max_length` is the sequence length unless it is set. With `words` in the
+        corpus's notes it has a dictionary of them where [notes] asks for one.
 
         Raises ConfigError naming the key of [model] that is wrong.
         """
         if self.model.preset not in PRESETS:
             raise ConfigError(f"key 'model.preset': no preset '{self.model.preset}'; allowed: {', '.join(PRESETS)}")
         fields = {**PRESETS[self.model.preset], "max_length": self.data.sequence_length, **self.model.overrides}
+        allowed = ["preset", *(name for name in ModelConfig.model_fields if name not in ("vocabulary_size", "notes"))]
+        if "notes" in fields:
+            raise ConfigError(f"unknown key 'model.notes'; allowed here: {', '.join(allowed)}; notes have a section")
+        notes = self.notes.model(words) if words is not None and self.notes.enabled else None
         try:
-            config = ModelConfig.model_validate({**fields, "vocabulary_size": vocabulary_size})
+            config = ModelConfig.model_validate({**fields, "vocabulary_size": vocabulary_size, "notes": notes})
         except ValidationError as error:
-            allowed = ["preset", *(name for name in ModelConfig.model_fields if name != "vocabulary_size")]
             lines = [_problem(problem, ["model", *map(str, problem["loc"])], allowed) for problem in error.errors()]
             raise ConfigError("\n".join(lines)) from error
         if config.max_length < self.data.sequence_length:

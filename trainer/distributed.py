@@ -51,6 +51,24 @@ class World:
         dist.broadcast_object_list(held, src=0)
         return held[0]
 
+    def gather(self, tensor: Tensor) -> Tensor:
+        """Those of all processes, one behind the other in the order of ranks; they may differ in their first size."""
+        if self.size == 1:
+            return tensor
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        dist.all_gather(sizes, torch.tensor([len(tensor)]))
+        lengths = [int(size) for size in sizes]
+        padded = tensor.new_zeros((max(lengths), *tensor.shape[1:]))
+        padded[: len(tensor)] = tensor
+        held = [torch.empty_like(padded) for _ in lengths]
+        dist.all_gather(held, padded)
+        return torch.cat([part[:length] for part, length in zip(held, lengths, strict=True)])
+
+    def add_up(self, tensor: Tensor) -> None:
+        """In place, element by element over all processes."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+
     def wait(self) -> None:
         """Until all are here."""
         if self.size > 1:
@@ -96,7 +114,8 @@ def shard(model: nn.Module, layers: Iterable[nn.Module], device: torch.device) -
 
 def replicate(model: nn.Module) -> nn.Module:
     """DDP: gradients averaged over the processes while the backward runs."""
-    return nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True)
+    # Buffers are constants, or notes that every process writes alike: nothing to send at each step.
+    return nn.parallel.DistributedDataParallel(model, gradient_as_bucket_view=True, broadcast_buffers=False)
 
 
 def without_sync(forward: Any, model: nn.Module, last: bool) -> AbstractContextManager:

@@ -21,6 +21,7 @@ from trainer.data.stream import StreamState
 from trainer.distributed import World, without_sync
 from trainer.guard import DivergedError, Guard
 from trainer.log import RunLog, SilentLog
+from trainer.notes import NoteTaker
 from trainer.optim import (
     build_optimizers,
     clip_gradients,
@@ -78,6 +79,10 @@ class Trainer:
         self.world = world or World()
         self.optimizers = build_optimizers(model, config.optimizer)
         self.averages = Averages(model, config.optimizer.ema) if config.optimizer.ema else None
+        notes = model.encoder.notes
+        self.notes = None if notes is None else NoteTaker(notes, config.notes.gamma, self.world)
+        self.warm: Callable[[], None] | None = None
+        """Fills the notes from the corpus's windows, at the steps that the config names."""
         self.guard = Guard(config.guard)
         self.methods = model.methods()
         """Told of every step and saved with every checkpoint."""
@@ -117,6 +122,8 @@ class Trainer:
         schedule, world = self.config.schedule, self.world
         factor = schedule_factor(schedule, run_progress(schedule, self.step, self.seconds, self.tokens))
         rate = self.config.optimizer.learning_rate * factor
+        if self.warm is not None and self.step in self.config.notes.warm_steps:
+            self.warm()
         self.model.train()
         if self._draws:
             self._seed_dropout()
@@ -126,7 +133,7 @@ class Trainer:
         counts = zip(*(self.model.counts(batch) for batch in batches), strict=True)
         sums = [*map(sum, counts), sum(len(b.target_M) for b in batches), sum(b.token_count for b in batches)]
         *totals, targets, tokens = map(int, world.sum(sums))
-        parts = PartSums()
+        parts, noted = PartSums(), []
         for number, batch in enumerate(batches, 1):
             batch = batch.to(self.device, non_blocking=True)
             with without_sync(self.forward, self.model, number == len(batches)):
@@ -136,6 +143,7 @@ class Trainer:
                 terms = zip(output.summands, totals, strict=True)
                 sum(term.mean * (term.count * world.size / max(total, 1)) for term, total in terms).backward()
             parts.add(output)
+            noted.append((batch, output.notes_ND))
         norm = float(clip_gradients(self.model.parameters(), self.config.optimizer.clip_norm))
         loss, means = parts.read(world.sum(parts.numbers()), totals)
         skipped = self.guard.judge(loss, norm)
@@ -143,6 +151,8 @@ class Trainer:
             for optimizer in self.optimizers:
                 set_learning_rate(optimizer, rate, factor)
                 optimizer.step()
+            if self.notes is not None:
+                self.notes.update(noted)
         else:
             place = "; ".join(batch.describe() for batch in batches)
             skipped = f"step {self.step + 1}: {skipped} at {place}"

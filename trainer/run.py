@@ -160,7 +160,8 @@ def load_model(run: str | Path, device: torch.device | str = "cpu") -> Task:
             raise RunError(f"{run}: no trained model here; `siliang-trainer train SHARDS --output {run}` makes one")
         config = ModelConfig.model_validate(checkpoint.state.model)
         task = TaskConfig.model_validate(checkpoint.state.config.get("task", {}))
-        tensors = checkpoint.averages or checkpoint.model
+        # The averages are of parameters alone; notes are buffers.
+        tensors = checkpoint.model | checkpoint.averages
         name = checkpoint.path
     model = build_task(TrainConfig(task=task), config)
     load_weights(model, tensors, name)

@@ -22,6 +22,7 @@ from trainer.compiling import compile_or_eager
 from trainer.config import TrainConfig, build_config, to_toml
 from trainer.data.held_out import held_out
 from trainer.data.open import Shards
+from trainer.data.rare import NoteWindow, note_words
 from trainer.data.shards import Corpus
 from trainer.data.stream import StreamState
 from trainer.distributed import World, check_divides, joined, laid_out_like, replicate, shard, whole
@@ -35,6 +36,7 @@ from trainer.evaluate.held_out import (
 from trainer.guard import DivergedError
 from trainer.log import RunLog, SilentLog
 from trainer.loop import Hooks, StopRequest, Trainer, fit
+from trainer.notes import start_notes
 from trainer.optim import load_optimizer_tensors, optimizer_tensors
 from trainer.precision import be_deterministic, choose, measure, resolve_device
 from trainer.progress import ProgressLine
@@ -42,6 +44,7 @@ from trainer.resume import check_compatible, data_identity, finished
 from trainer.run import RESULT_SCHEMA, RunDirectory, load_weights, write_atomic
 from trainer.source import source_digest, versions
 from trainer.tasks.build import build_task
+from trainer.warm_notes import fill_notes, read_windows
 from trainer.writer import CheckpointWriter
 
 
@@ -72,7 +75,9 @@ class Session:
         corpora, directory = (opened.corpora("train"), opened.corpora("valid")), opened.directories[0]
         # Vocabulary and held-out rows are those of the shards named on the command line.
         train, valid = corpora[0][0], corpora[1][0]
-        self.model_config = config.encoder(train.vocabulary_size)
+        words = note_words(corpora[0]) if config.notes.enabled else None
+        window = None if words is None else NoteWindow(words, config.notes.half_window)
+        self.model_config = config.encoder(train.vocabulary_size, words)
         self.identity = data_identity(directory, *corpora)
         if checkpoint is not None:
             check_compatible(checkpoint.state, config, self.model_config, self.identity, str(run.path))
@@ -84,9 +89,9 @@ class Session:
         torch.manual_seed(system.seed)
         check_divides(world, config.micro_rows)
         masking = data.masking()
-        self.stream = opened.stream(system.seed, config.micro_rows, world.rank, world.size)
-        fixed = config.evaluate.masking(masking)
-        self.held_out = list(held_out(valid, data.sequence_length, config.micro_rows, fixed, config.evaluate.rows))
+        self.stream = opened.stream(system.seed, config.micro_rows, world.rank, world.size, window)
+        rows = config.micro_rows, config.evaluate.masking(masking), config.evaluate.rows
+        self.held_out = list(held_out(valid, data.sequence_length, *rows, notes=window))
         self.counts = token_counts(directory, train.vocabulary_size)
         self.entropy = unigram_entropy(valid)
         self.held_out_parts: dict[str, float] = {}
@@ -110,6 +115,11 @@ class Session:
         self.place, self.start_loss = StreamState(), float("nan")
         if checkpoint is not None:
             self._restore(checkpoint)
+        elif (notes := self.model.encoder.notes) is not None:
+            start_notes(notes, config.notes, system.seed)
+        if config.notes.warm_steps and words is not None:
+            windows = read_windows(train, config.notes, self.model_config.max_length)
+            self.trainer.warm = lambda: fill_notes(self.trainer, windows, line.note)
         checkpoints = config.checkpoint
         self.writer = CheckpointWriter(run.checkpoints, checkpoints.keep, checkpoints.best, line.note)
         if world.main:
@@ -182,6 +192,8 @@ class Session:
         log.write("held_out", trainer.step, **numbers, **found.parts)
         told = f"unigram entropy {self.entropy:.4f}" if self.model.kind == "masked-lm" else found.told(self.model.shown)
         self.line.note(f"step {trainer.step:,}: held-out loss {found.loss:.4f} ({told})")
+        if trainer.notes is not None:
+            log.write("notes", trainer.step, **trainer.notes.numbers())
         self.held_out_parts = found.parts
         return found.loss
 
@@ -252,7 +264,7 @@ class Session:
 
     def finish(self, end_loss: float) -> dict[str, Any]:
         """Writes the final weights and result.json; returns the latter."""
-        trainer, weights = self.trainer, self.averages() or self.weights()
+        trainer, weights = self.trainer, self.weights() | self.averages()
         speed = trainer.tokens / max(trainer.seconds, 1e-9)
         result = {
             "schema": RESULT_SCHEMA,

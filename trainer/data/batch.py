@@ -9,13 +9,13 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from trainer.data.kernels import fill
 from trainer.data.masking import Masking, window_key
 from trainer.data.packing import Plan
 from trainer.data.packing_kernels import WRAP
+from trainer.data.rare import NoteWindow, RareSpans, RareWords
 from trainer.data.shards import Corpus, CorpusError
 
 
@@ -65,6 +65,8 @@ class Batch:
     """Where the rows come from, in row order; more than one range where the batch crosses windows or sources."""
     token_count: int
     """Positions that are not padding."""
+    words: RareWords | None = None
+    """Rare words that are visible, where notes are taken on them."""
 
     @property
     def epoch(self) -> int:
@@ -91,17 +93,21 @@ class Batch:
         moved: dict[str, Any] = {
             name: value.to(device, non_blocking=non_blocking)
             for name, value in values.items()
-            if isinstance(value, Tensor)
+            if isinstance(value, Tensor | RareWords)
         }
         return replace(self, **moved)
 
 
-def collate(corpora: Corpus | Sequence[Corpus], parts: Sequence[PlanRows], masking: Masking) -> Batch:
+def collate(
+    corpora: Corpus | Sequence[Corpus], parts: Sequence[PlanRows], masking: Masking, notes: NoteWindow | None = None
+) -> Batch:
     """The rows of `parts`, one below the other. Masks depend on each row's own (seed, epoch, window, row), and with a
     schedule of the rate on its number in the stream, alone.
 
-    `corpora` are the sources that PlanRows.source counts, of one vocabulary.
-    Raises CorpusError, naming shard and row, where a token id is not in the vocabulary.
+    `corpora` are the sources that PlanRows.source counts, of one vocabulary. With `notes` the batch holds its rare
+    words.
+    Raises CorpusError, naming shard and row, where a token id is not in the vocabulary, or a rare word not in the
+    notes.
     """
     corpora = [corpora] if isinstance(corpora, Corpus) else corpora
     corpus = corpora[0]
@@ -120,13 +126,18 @@ def collate(corpora: Corpus | Sequence[Corpus], parts: Sequence[PlanRows], maski
     bad = fill(address, length, first_piece, item, corpus.vocabulary_size, tokens, segments, positions)
     if bad >= 0:
         raise _foreign_token(corpora, parts, spans, bad)
-    rare = None if masking.rare == "plain" else _rare(corpora, parts, spans, offset, length, first_piece, width)
+    rare = None
+    if masking.rare != "plain" or notes is not None:
+        document = np.concatenate([p.plan.document[s] for p, s in zip(parts, spans, strict=True)])
+        origin = np.repeat([p.source for p in parts], [s.stop - s.start for s in spans])
+        rare = RareSpans(corpora, document, origin, offset, length, first_piece, width, notes)
     counts = [len(part) for part in parts]
     keys = [window_key(p.plan.seed, p.plan.epoch, p.plan.window) for p in parts]
     row = np.concatenate([np.arange(p.first, p.last) for p in parts])
     drawn = np.concatenate([np.arange(p.drawn, p.drawn + len(p)) for p in parts])
     stream = np.repeat(np.array(keys, dtype=np.uint64), counts)
-    index, target = masking.apply(tokens, rare, stream, row, drawn, corpus.vocabulary_size, corpus.marks)
+    marked = None if rare is None or masking.rare == "plain" else rare.rare_BT
+    index, target = masking.apply(tokens, marked, stream, row, drawn, corpus.vocabulary_size, corpus.marks)
     return Batch(
         tokens_BT=torch.from_numpy(tokens),
         segments_BT=torch.from_numpy(segments),
@@ -135,6 +146,7 @@ def collate(corpora: Corpus | Sequence[Corpus], parts: Sequence[PlanRows], maski
         target_M=torch.from_numpy(target),
         source=tuple(part.range() for part in parts),
         token_count=int(length.sum()) + WRAP * len(length),
+        words=None if rare is None or notes is None else rare.visible(index),
     )
 
 
@@ -151,32 +163,3 @@ def _foreign_token(
         f"{corpus.directory}: {corpus.where(document)}: token id {int(corpus.tokens(document).max()):,}, "
         f"the vocabulary has {corpus.vocabulary_size:,}; run `siliang-pipeline verify` on the corpus"
     )
-
-
-def _rare(
-    corpora: Sequence[Corpus],
-    parts: Sequence[PlanRows],
-    spans: Sequence[slice],
-    offset: NDArray[np.int64],
-    length: NDArray[np.int64],
-    first_piece: NDArray[np.int64],
-    width: int,
-) -> NDArray[np.uint8]:
-    """uint8 [B, T]: 2 at the first piece of a rare word, 1 at its others. A word that a cut divides is rare in both
-    pieces."""
-    rare = np.zeros((len(first_piece) - 1, width), dtype=np.uint8)
-    documents = [
-        (part.source, int(d)) for part, span in zip(parts, spans, strict=True) for d in part.plan.document[span]
-    ]
-    for row in range(len(rare)):
-        at = 1
-        for piece in range(first_piece[row], first_piece[row + 1]):
-            source, document = documents[piece]
-            found = corpora[source].rare(document)
-            first, last = int(offset[piece]), int(offset[piece] + length[piece])
-            for k in range(np.searchsorted(found.end, first, side="right"), np.searchsorted(found.start, last)):
-                start, end = max(int(found.start[k]), first), min(int(found.end[k]), last)
-                rare[row, at + start - first : at + end - first] = 1
-                rare[row, at + start - first] = 2
-            at += int(length[piece]) + WRAP
-    return rare

@@ -6,6 +6,7 @@ from typing import Final
 from trainer.data.batch import Batch, PlanRows, collate
 from trainer.data.masking import Masking
 from trainer.data.packing import WINDOW_DOCUMENTS
+from trainer.data.rare import NoteWindow
 from trainer.data.shards import Corpus
 from trainer.data.stream import check_holds_tokens, packer
 
@@ -19,6 +20,7 @@ def held_out(
     masking: Masking,
     limit_rows: int | None = None,
     window_documents: int = WINDOW_DOCUMENTS,
+    notes: NoteWindow | None = None,
 ) -> Iterator[Batch]:
     """The split once, in a fixed keyed order with fixed masks: the same batches for ever, whatever the run's seed.
 
@@ -30,7 +32,7 @@ def held_out(
     if batch_rows < 1:
         raise ValueError(f"batch_rows {batch_rows}: must be 1 or more")
     masking.check(corpus.marks)
-    return _held_out(corpus, sequence_length, batch_rows, masking, limit_rows, window_documents)
+    return _held_out(corpus, sequence_length, batch_rows, masking, limit_rows, window_documents, notes)
 
 
 def _held_out(
@@ -40,6 +42,7 @@ def _held_out(
     masking: Masking,
     limit_rows: int | None,
     window_documents: int,
+    notes: NoteWindow | None,
 ) -> Iterator[Batch]:
     parts: list[PlanRows] = []
     one = packer(corpus, HELD_OUT_SEED, sequence_length, window_documents)
@@ -55,9 +58,9 @@ def _held_out(
             parts.append(PlanRows(plan, row, row + taken))
             row += taken
             if sum(map(len, parts)) == batch_rows:
-                yield collate(corpus, parts, masking)
+                yield collate(corpus, parts, masking, notes)
                 parts = []
         if left is not None:
             left -= end
     if parts:
-        yield collate(corpus, parts, masking)
+        yield collate(corpus, parts, masking, notes)

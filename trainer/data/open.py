@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.data.rare import NoteWindow
 from trainer.data.remote import RemoteCorpus, is_remote
 from trainer.data.shards import Corpus, CorpusError, Split
 from trainer.data.stream import Source, Stream
@@ -60,13 +61,15 @@ class Shards:
             sources.append(Source(corpus, weight, epochs))
         return sources
 
-    def stream(self, seed: int, batch_rows: int, rank: int = 0, world: int = 1) -> Stream:
+    def stream(
+        self, seed: int, batch_rows: int, rank: int = 0, world: int = 1, notes: NoteWindow | None = None
+    ) -> Stream:
         """The stream of the training splits; `batch_rows` over all ranks."""
         data = self.config
         schedule = [(change.step * data.batch_rows, change.weights) for change in data.weights]
         return Stream(
             self.train(), data.sequence_length, batch_rows, seed, data.masking(), data.window_documents, data.workers,
-            rank, world, data.order, data.block_documents, data.curriculum_epochs, schedule,
+            rank, world, data.order, data.block_documents, data.curriculum_epochs, schedule, notes,
         )  # fmt: skip
 
 

@@ -52,7 +52,7 @@ class OpenShard:
     """A shard in memory: keeps the mappings alive that `addresses` points into."""
 
     def __init__(self, directory: Path, entry: FileEntry, schema: pa.Schema, item_size: int) -> None:
-        path = directory / entry.path
+        self.path = path = directory / entry.path
         self.batches = _batches(directory, entry, schema)
         starts, lengths, addresses = [0], [np.empty(0, np.int32)], [np.empty(0, np.uint64)]
         for batch in self.batches:
@@ -63,6 +63,21 @@ class OpenShard:
         self.starts: NDArray[np.int64] = np.array(starts, dtype=np.int64)
         self.lengths: NDArray[np.int32] = np.concatenate(lengths)
         self.addresses: NDArray[np.uint64] = np.concatenate(addresses)
+
+    @cached_property
+    def rare(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]:
+        """Of each row's rare spans: the first one's place in its batch [rows], their number [rows], and per batch the
+        addresses of place 0 of `start`, `end` and `word` [batches, 3]. Checked, since a kernel follows them."""
+        first, count = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        bases = np.zeros((len(self.batches), len(RareSpans._fields)), dtype=np.uint64)
+        for k, batch in enumerate(self.batches):
+            column = batch.column("rare")
+            offsets = _checked_offsets(column, "rare", self.path).astype(np.int64)
+            first.append(offsets[:-1])
+            count.append(np.diff(offsets))
+            for j, name in enumerate(RareSpans._fields):
+                bases[k, j] = _view(column.values.field(name)).ctypes.data
+        return np.concatenate(first), np.concatenate(count), bases
 
     def values(self, name: str, row: int) -> tuple[pa.ListArray, slice]:
         """The column that holds list `row`, and where its values lie in it."""
@@ -94,6 +109,8 @@ class Corpus:
         entries = manifest.under(split)
         self.digest = _digest(entries)
         """sha256 over the manifest's entries of this split: equal digests, equal documents in equal order."""
+        self.notes = manifest.under("notes")
+        """Files of the notes of rare words; they belong to every split."""
         self._schema = schemas.arrow.example(self.vocabulary_size)
         self.token_dtype: np.dtype = _DTYPES[self._schema.field("tokens").type.value_type]
         """uint16 or uint32."""
@@ -142,6 +159,32 @@ class Corpus:
             if shard not in needed:
                 shard.opened = None
         return addresses, keep
+
+    def locate_rare(
+        self, documents: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint64], NDArray[np.int64], list[OpenShard]]:
+        """Rare spans of each document: addresses of its first start, end and word [documents, 3] (uint32 each), their
+        number [documents], and what keeps the addresses valid."""
+        addresses = np.empty((len(documents), 3), dtype=np.uint64)
+        counts = np.empty(len(documents), dtype=np.int64)
+        numbers, keep = self.shard_numbers(documents), []
+        needed = [self._shards[k] for k in np.unique(numbers)]
+        for k, shard in zip(np.unique(numbers), needed, strict=True):
+            here = numbers == k
+            opened = self._open(shard, needed)
+            rows = documents[here] - shard.first
+            first, count, bases = opened.rare
+            batch = np.searchsorted(opened.starts, rows, side="right") - 1
+            addresses[here] = bases[batch] + (first[rows].astype(np.uint64) * np.uint64(4))[:, None]
+            counts[here] = count[rows]
+            keep.append(opened)
+        return addresses, counts, keep
+
+    def notes_paths(self) -> list[Path]:
+        """Local files of the notes, in the order of their words; those of a remote corpus are fetched."""
+        if self._remote is not None:
+            return [self._remote.fetch(entry) for entry in self.notes]
+        return [self.directory / entry.path for entry in self.notes]
 
     def fetch_ahead(self, documents: NDArray[np.int64], beside: NDArray[np.int64]) -> None:
         """Begins to fetch the shards of documents that will be wanted next; those of `beside` must stay. Nothing to do
@@ -245,15 +288,22 @@ def _token_offsets(batch: pa.RecordBatch, path: Path) -> tuple[NDArray[np.int32]
     Checked, since the kernels follow them unguarded.
     """
     column = batch.column("tokens")
+    offsets = _checked_offsets(column, "tokens", path)
+    return offsets, np.uint64(_view(column.values).ctypes.data)
+
+
+def _checked_offsets(column: pa.ListArray, name: str, path: Path) -> NDArray[np.int32]:
+    """Offsets of a list column (rows + 1). Raises CorpusError where they do not lie in its values."""
     if column.null_count or column.values.null_count:
-        raise CorpusError(f"{path}: nulls in 'tokens'; {_REPAIR}")
+        raise CorpusError(f"{path}: nulls in '{name}'; {_REPAIR}")
+    fields = [column.values.field(f) for f in RareSpans._fields] if name == "rare" else [column.values]
     try:
-        offsets, values = _view(column.offsets), _view(column.values)
+        offsets, held = _view(column.offsets), min(len(_view(values)) for values in fields)
     except ValueError as error:  # np.frombuffer: the buffer is smaller than its array
-        raise CorpusError(f"{path}: 'tokens' ends before its last value; {_REPAIR}") from error
-    if len(offsets) and (offsets[0] < 0 or offsets[-1] > len(values) or (offsets[1:] < offsets[:-1]).any()):
-        raise CorpusError(f"{path}: damaged offsets in 'tokens'; {_REPAIR}")
-    return offsets, np.uint64(values.ctypes.data)
+        raise CorpusError(f"{path}: '{name}' ends before its last value; {_REPAIR}") from error
+    if len(offsets) and (offsets[0] < 0 or offsets[-1] > held or (offsets[1:] < offsets[:-1]).any()):
+        raise CorpusError(f"{path}: damaged offsets in '{name}'; {_REPAIR}")
+    return offsets
 
 
 def _view(array: pa.Array) -> NDArray:

@@ -18,6 +18,7 @@ from trainer.data.masking import Masking
 from trainer.data.mixture import Mixture
 from trainer.data.order import Kind, make_order
 from trainer.data.packing import WINDOW_DOCUMENTS, Packer, Plan
+from trainer.data.rare import NoteWindow
 from trainer.data.shards import Corpus, CorpusError
 
 Place = tuple[int, int, int]
@@ -67,7 +68,7 @@ class Stream:
     `batch_rows` rows make a global batch; rank r of `world` gets rows [r * batch_rows / world, (r + 1) * ...).
     `workers` background threads build batches ahead (the kernels release the GIL); they change nothing but the time.
     `weights` changes the sources' weights at rows of the stream: (row, one weight a source), in rising order.
-    `curriculum_epochs`: epochs in which short documents come first.
+    `curriculum_epochs`: epochs in which short documents come first. With `notes` the batches hold their rare words.
 
     A state means the same rows as long as `identity()` is the same: batch_rows, workers, rank, world and masking may
     change between two runs.
@@ -90,6 +91,7 @@ class Stream:
         block_documents: int = WINDOW_DOCUMENTS,
         curriculum_epochs: int = 0,
         weights: Sequence[tuple[int, Sequence[float]]] = (),
+        notes: NoteWindow | None = None,
     ) -> None:
         if world < 1 or not 0 <= rank < world:
             raise ValueError(f"rank {rank} of {world} processes")
@@ -111,6 +113,7 @@ class Stream:
         self.batch_rows = batch_rows
         self.seed = seed
         self.masking = masking
+        self.notes = notes
         self.window_documents = window_documents
         self.workers = workers
         self.rank = rank
@@ -237,7 +240,9 @@ class Stream:
 
     def _build(self, parts: list[PlanRows]) -> Batch:
         share = self.batch_rows // self.world
-        return collate(self.corpora, _slice(parts, self.rank * share, (self.rank + 1) * share), self.masking)
+        return collate(
+            self.corpora, _slice(parts, self.rank * share, (self.rank + 1) * share), self.masking, self.notes
+        )
 
 
 class _Cursor:

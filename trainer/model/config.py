@@ -5,6 +5,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schemas.vocabulary import FIRST_ORDINARY
+from trainer.model.note_config import NoteConfig
 
 Positions = Literal["absolute", "sinusoidal", "tupe-a", "tupe-r", "bert-r", "rope", "alibi"]
 Attention = Literal["auto", "concat", "mask", "written", "flex", "reference"]
@@ -73,6 +74,8 @@ class ModelConfig(BaseModel):
     attention: Attention = "auto"
     """Which exact computation carries the positional term; "auto" takes the fastest one measured for the device
     (`trainer.model.choice.choose_attention`). "concat" needs a term that is a product: not bert-r, tupe-r, alibi."""
+    notes: NoteConfig | None = None
+    """The dictionary of notes of rare words; None: none. Set from the section [notes], not in [model]."""
 
     @model_validator(mode="after")
     def _check_heads(self) -> "ModelConfig":

@@ -4,7 +4,7 @@ Shape suffixes: B rows, T tokens of a row, D width.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from schemas.vocabulary import PAD
 from trainer.model.attention import AttentionPlan, SelfAttention, plan_attention
 from trainer.model.choice import choose_attention
 from trainer.model.config import NORM_EPSILON, ModelConfig
+from trainer.model.note_config import Place
+from trainer.model.notes import NoteTable
 from trainer.model.positions import AbsolutePositions, SinusoidalPositions, TupeAbsolutePositions
 from trainer.model.reference import reference_plan
 from trainer.model.relative import AlibiPositions, BertRelativePositions, TupeRelativePositions
@@ -30,6 +32,9 @@ POSITIONS: Final[dict[str, Callable[[ModelConfig], Positions]]] = {
     "rope": RotaryPositions,
     "alibi": AlibiPositions,
 }
+
+if TYPE_CHECKING:
+    from trainer.data.rare import RareWords
 
 
 def initialise(module: nn.Module, std: float) -> None:
@@ -94,6 +99,7 @@ class Encoder(nn.Module):
         self.token_embedding = nn.Embedding(config.vocabulary_size, config.width, padding_idx=PAD)
         self.positions = POSITIONS[config.positions](config)
         self.embedding_norm = _norm(config.width, config.normalises_embeddings)
+        self.notes = None if config.notes is None else NoteTable(config.notes, config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.final_norm = _norm(config.width, config.norm != "post")
@@ -113,13 +119,16 @@ class Encoder(nn.Module):
         if config.position_std is not None and isinstance(self.positions, AbsolutePositions):
             self.positions.embedding.weight.mul_(config.position_std / config.init_std)
 
-    def forward(self, tokens_BT: Tensor, segments_BT: Tensor, positions_BT: Tensor) -> Tensor:
+    def forward(
+        self, tokens_BT: Tensor, segments_BT: Tensor, positions_BT: Tensor, words: "RareWords | None" = None
+    ) -> Tensor:
         """h_BTD, the last layer's states.
 
         Args:
             tokens_BT: int64 piece ids.
             segments_BT: int64; 0 is padding, 1, 2, ... the document inside the row. Documents never see one another.
             positions_BT: int64; 0 at the [CLS] of each document, then 1, 2, ...; below `max_length`, padding included.
+            words: rare words whose notes enter the input, where the encoder has notes.
 
         Raises:
             ValueError: a position or token is out of range (checked on CPU, uncompiled).
@@ -127,15 +136,22 @@ class Encoder(nn.Module):
         if tokens_BT.device.type == "cpu" and not torch.compiler.is_compiling():
             _check_range("position", positions_BT, self.config.max_length, "max_length")
             _check_range("token id", tokens_BT, self.config.vocabulary_size, "vocabulary_size")
-        return self.encode(self.embed(tokens_BT, positions_BT), segments_BT, positions_BT)
+        return self.encode(self.embed(tokens_BT, positions_BT, words), segments_BT, positions_BT)
 
-    def embed(self, tokens_BT: Tensor, positions_BT: Tensor) -> Tensor:
+    def embed(self, tokens_BT: Tensor, positions_BT: Tensor, words: "RareWords | None" = None) -> Tensor:
         """Input of the first layer. TUPE, RoPE and ALiBi put no position into it."""
         h_BTD = self.token_embedding(tokens_BT)
         added_BTD = self.positions.added(positions_BT)
         if added_BTD is not None:
             h_BTD = h_BTD + added_BTD
-        return self.dropout(self.embedding_norm(h_BTD))
+        h_BTD = self._with_notes(h_BTD, words, "before")
+        return self.dropout(self._with_notes(self.embedding_norm(h_BTD), words, "after"))
+
+    def _with_notes(self, h_BTD: Tensor, words: "RareWords | None", place: Place) -> Tensor:
+        """With notes mixed in, where there are some and this is their place."""
+        if self.notes is None or words is None or self.notes.config.place != place:
+            return h_BTD
+        return self.notes.mix(h_BTD, words)
 
     def encode(self, h_BTD: Tensor, segments_BT: Tensor, positions_BT: Tensor) -> Tensor:
         """All layers and, but under Post-LN, the final norm."""

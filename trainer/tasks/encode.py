@@ -14,5 +14,7 @@ if TYPE_CHECKING:
 
 
 def encode(encoder: Encoder, batch: "Batch", tokens_BT: Tensor | None = None) -> Tensor:
-    """h_BTD of the batch, or of its rows with other tokens in them."""
-    return encoder(batch.tokens_BT if tokens_BT is None else tokens_BT, batch.segments_BT, batch.positions_BT)
+    """h_BTD of the batch, or of its rows with other tokens at predicted positions. Notes of its rare words enter where
+    the encoder has some."""
+    tokens_BT = batch.tokens_BT if tokens_BT is None else tokens_BT
+    return encoder(tokens_BT, batch.segments_BT, batch.positions_BT, batch.words)

@@ -38,6 +38,9 @@ class TaskOutput:
     """Where the loss sums means over different counts; empty: it is one term, over `targets`."""
     part_counts: Mapping[str, Tensor | int] = field(default_factory=dict)
     """Over how much a part is a mean, where that is not `targets`; a part of count zero is not logged."""
+    notes_ND: Tensor | None = None
+    """Of a batch with rare words, what each of them was seen as (`trainer.model.notes.window_means` of the encoder's
+    states)."""
 
     @property
     def summands(self) -> tuple[Term, ...]:
