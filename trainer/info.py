@@ -37,6 +37,9 @@ class RunInfo:
     train_losses: list[float]
     """Training loss of every logged step."""
     skipped: int
+    notes: dict[str, float] | None
+    """Of the dictionary of rare words at the last evaluation: words filled, mean norm of a note, share of the tokens
+    that a note entered at."""
     result: dict[str, Any] | None
 
 
@@ -82,5 +85,8 @@ def run_info(path: str | Path) -> RunInfo:
         ],
         train_losses=[record["loss"] for record in records if record["kind"] == "train"],
         skipped=newest.get("guard", {}).get("skipped", 0),
+        notes=next(
+            ({k: r[k] for k in ("filled", "mean_norm", "share")} for r in records[::-1] if r["kind"] == "notes"), None
+        ),
         result=result,
     )

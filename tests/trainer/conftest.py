@@ -12,6 +12,7 @@ from schemas.manifest import Counts, FileEntry, Manifest, file_digest, write_man
 
 Documents = Sequence[Sequence[int]]
 Spans = Sequence[Sequence[tuple[int, int, int]]]
+Contexts = Sequence[Sequence[tuple[Sequence[int], int, int]]]
 
 
 def write_shard(path: Path, documents: Documents, rare: Spans, vocabulary_size: int, batch_rows: int) -> None:
@@ -30,6 +31,21 @@ def write_shard(path: Path, documents: Documents, rare: Spans, vocabulary_size: 
             writer.write_batch(pa.record_batch(arrays, schema=schema))
 
 
+def write_notes(path: Path, contexts: Contexts, vocabulary_size: int, first: int) -> None:
+    """One notes file of words `first`, `first` + 1, ...; each with its windows (tokens, start, end)."""
+    schema = schemas.arrow.note(vocabulary_size)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {
+            "word_id": first + k, "word": f"w{first + k:05d}", "count": 3, "documents": 2, "family": None,
+            "contexts": [{"doc_id": "0" * 32, "tokens": list(t), "start": s, "end": e} for t, s, e in windows],
+        }
+        for k, windows in enumerate(contexts)
+    ]  # fmt: skip
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
+
+
 def write_corpus(
     directory: Path,
     documents: Documents,
@@ -38,16 +54,18 @@ def write_corpus(
     rare: Spans | None = None,
     shards: int = 2,
     batch_rows: int = schemas.arrow.BATCH_ROWS,
+    valid_rare: Spans | None = None,
+    contexts: Contexts = (),
 ) -> Path:
     """Writes DIRECTORY/{train,valid}/shard-*.arrow and manifest.json; returns DIRECTORY.
 
     Documents are dealt to `shards` shards in contiguous runs, so document i of the corpus is documents[i].
-    `rare` belongs to the training documents.
+    `rare` belongs to the training documents. `contexts` are the windows of word 0, 1, ...: notes in two files.
     """
     directory = Path(directory)
     entries = []
     for split, rows in (("train", documents), ("valid", valid)):
-        spans = rare if rare is not None and split == "train" else [()] * len(rows)
+        spans = (rare if split == "train" else valid_rare) or [()] * len(rows)
         count = min(shards, len(rows))
         for k in range(count):
             path = directory / split / f"shard-{k:05d}-of-{count:05d}.arrow"
@@ -62,6 +80,12 @@ def write_corpus(
                     tokens=sum(map(len, rows[run])),
                 )
             )
+    for k in range(2 if contexts else 0):
+        path, first = directory / "notes" / f"notes-{k:05d}-of-00002.arrow", k * (len(contexts) // 2)
+        run = contexts[first : None if k else len(contexts) // 2]
+        write_notes(path, run, vocabulary_size, first)
+        name, size = path.relative_to(directory).as_posix(), path.stat().st_size
+        entries.append(FileEntry(path=name, sha256=file_digest(path), bytes=size, rows=len(run)))
     kept = len(documents) + len(valid)
     manifest = Manifest(
         config={},

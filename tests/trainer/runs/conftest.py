@@ -1,5 +1,6 @@
 """A prepared corpus of real sample text with its vocabulary, and tiny training runs on it."""
 
+import itertools
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -77,6 +79,28 @@ def signal_at_step(arguments: list[str], run: Path, step: int, number: signal.Si
     return process.returncode, errors
 
 
+def rare_spans(
+    documents: list[list[int]], tokenizer: sentencepiece.SentencePieceProcessor
+) -> tuple[list[list[tuple[int, int, int]]], list[list[tuple[list[int], int, int]]]]:
+    """(rare spans of each document, windows of each rare word): runs of pieces from one '▁' to the next that occur 3 to
+    15 times, with up to 3 windows of 16 tokens on each side; the last word has none, as if only held out."""
+    starts = {i for i in range(len(tokenizer)) if tokenizer.id_to_piece(i).startswith("▁")}
+    words = []
+    for document in documents:
+        edges = [k for k, piece in enumerate(document) if piece in starts] + [len(document)]
+        words.append([(a, b, tuple(document[a:b])) for a, b in itertools.pairwise(edges)])
+    counts = Counter(word for found in words for _, _, word in found)
+    ids = {word: k for k, word in enumerate(sorted(word for word, n in counts.items() if 3 <= n <= 15))}
+    spans = [[(a, b, ids[word]) for a, b, word in found if word in ids] for found in words]
+    contexts: list[list[tuple[list[int], int, int]]] = [[] for _ in ids]
+    for document, found in zip(documents, spans, strict=True):
+        for a, b, word in found:
+            first = max(a - 16, 0)
+            if len(contexts[word]) < 3 and word + 1 < len(ids):
+                contexts[word].append((document[first : b + 16], a - first, b - first))
+    return spans, contexts
+
+
 @pytest.fixture(scope="session")
 def prepared(make_corpus: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards, vocabulary and frequencies as `siliang-pipeline prepare` leaves them: chapters of Moby-Dick."""
@@ -93,7 +117,12 @@ def prepared(make_corpus: Callable[..., Path], tmp_path_factory: pytest.TempPath
     tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(model))
     documents = tokenizer.encode(passages)
     valid, train = documents[::10], [d for i, d in enumerate(documents) if i % 10]
-    make_corpus(directory, train, vocabulary_size=len(tokenizer), valid=valid)
+    spans, contexts = rare_spans(documents, tokenizer)
+    rare = [s for i, s in enumerate(spans) if i % 10]
+    make_corpus(
+        directory, train, vocabulary_size=len(tokenizer), valid=valid, rare=rare, valid_rare=spans[::10],
+        contexts=contexts,
+    )  # fmt: skip
     counts = np.bincount(np.concatenate(documents), minlength=len(tokenizer))
     holding = np.bincount(np.concatenate([np.unique(d) for d in documents]), minlength=len(tokenizer))
     pieces = [tokenizer.id_to_piece(i) for i in range(len(tokenizer))]
