@@ -65,23 +65,24 @@ class NoteTaker:
         self._noted, self._tokens = torch.zeros((), dtype=torch.int64, device=notes.taken_W.device), 0
 
     @torch.no_grad()
-    def update(self, taken: Sequence[tuple["Batch", Tensor]]) -> None:
+    def update(self, taken: Sequence[tuple["Batch", Tensor | None]]) -> None:
         """Once after each step of the optimiser, with its micro-batches and their notes_ND (`TaskOutput.notes_ND`).
 
         Every process gets all occurrences, in the order of the global batch's rows: the dictionary is the same on all
         of them, and depends on their number only through what the encoder computes.
         """
-        word, place, world = [], [], self.world
-        for number, (batch, _) in enumerate(taken):
-            if batch.words is None:
-                raise ValueError("a batch without rare words: notes are taken of batches collated with a NoteWindow")
+        word, place, seen, world = [], [], [], self.world
+        for number, (batch, notes_ND) in enumerate(taken):
+            if batch.words is None or notes_ND is None:
+                raise ValueError("a batch without rare words, or a task that does not tell what they were seen as")
+            seen.append(notes_ND.float())
             rows, length = batch.tokens_BT.shape
             first = (number * world.size + world.rank) * rows
             word.append(batch.words.word_N)
             place.append((first + batch.words.row_N) * length + batch.words.start_N)
             self._noted += self.notes.noted(batch.words.word_P).sum()
             self._tokens += batch.token_count
-        notes_ND = world.gather(torch.cat([notes_ND.float() for _, notes_ND in taken]))
+        notes_ND = world.gather(torch.cat(seen))
         order_N = torch.argsort(world.gather(torch.cat(place)))
         word_N = world.gather(torch.cat(word))
         average_in(self.notes, word_N[order_N], notes_ND[order_N], self.gamma)

@@ -16,6 +16,7 @@ from schemas.vocabulary import FIRST_ORDINARY
 from trainer.config import build_config
 from trainer.data.batch import Batch
 from trainer.data.held_out import held_out
+from trainer.data.rare import NoteWindow, note_words
 from trainer.data.shards import Corpus, CorpusError
 from trainer.distributed import World
 from trainer.parts import PartSums
@@ -160,7 +161,13 @@ def evaluate_run(run: str | Path, shards: str | Path | None = None) -> HeldOut:
         raise CorpusError(f"{shards}: has another vocabulary than {run}; the losses would not compare")
     data = config.data
     masking = config.evaluate.masking(data.masking())
-    batches = list(held_out(corpus, data.sequence_length, data.batch_rows, masking, config.evaluate.rows))
+    window = None
+    if (notes := model.encoder.notes) is not None:
+        window = NoteWindow(notes.config.words, config.notes.half_window)
+        if note_words([corpus]) != window.words:
+            raise CorpusError(f"{shards}: has other notes than {run} was trained with ({window.words:,} words)")
+    rows = data.batch_rows, masking, config.evaluate.rows
+    batches = list(held_out(corpus, data.sequence_length, *rows, notes=window))
     found = held_out_losses(model, batches, torch.device("cpu"), "fp32")
     return HeldOut(
         task=model.kind,

@@ -14,8 +14,7 @@ from trainer.model.config import ModelConfig
 from trainer.model.encoder import Encoder
 from trainer.model.flops import flops_per_token
 from trainer.model.heads import MaskedLMHead
-from trainer.model.notes import window_means
-from trainer.tasks.encode import encode
+from trainer.tasks.encode import encode, seen
 from trainer.tasks.task import Task, TaskOutput
 
 if TYPE_CHECKING:
@@ -54,8 +53,7 @@ class MaskedLM(Task):
             total = torch.stack(sums).sum()
         # The sum of nothing is zero and keeps its graph, where the mean of nothing would be NaN.
         loss = total / max(targets, 1)
-        notes_ND = None if batch.words is None else window_means(h_BTD, batch.words)
-        return TaskOutput(loss, {"masked_lm": loss.detach()}, targets, notes_ND)
+        return TaskOutput(loss, {"masked_lm": loss.detach()}, targets, notes_ND=seen(h_BTD, batch))
 
     def _loss_sum(self, h_MD: Tensor, target_M: Tensor) -> Tensor:
         """Summed cross-entropy, nats."""

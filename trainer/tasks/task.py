@@ -39,8 +39,7 @@ class TaskOutput:
     part_counts: Mapping[str, Tensor | int] = field(default_factory=dict)
     """Over how much a part is a mean, where that is not `targets`; a part of count zero is not logged."""
     notes_ND: Tensor | None = None
-    """Of a batch with rare words, what each of them was seen as (`trainer.model.notes.window_means` of the encoder's
-    states)."""
+    """Of a batch with rare words, what each of them was seen as (`trainer.tasks.encode.seen`)."""
 
     @property
     def summands(self) -> tuple[Term, ...]:

@@ -1,5 +1,6 @@
 """Runs with notes: they resume and roll back bit for bit, and the notes come with the model."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from safetensors.torch import load_file
 
 from trainer.checkpoint import load_checkpoint
 from trainer.config import ConfigError
+from trainer.evaluate.held_out import evaluate_run
 from trainer.info import run_info
 from trainer.log import read_log
 from trainer.loop import Trainer
@@ -65,6 +67,12 @@ def test_the_log_and_info_tell_of_the_notes(warm):
     assert run_info(warm).notes["filled"] == records[1]["filled"]
 
 
+def test_evaluation_reads_the_notes_as_in_training(warm):
+    """... of the averaged model, which is the final one, and leaves them as they are."""
+    result = json.loads((warm / "result.json").read_text())
+    assert evaluate_run(warm).held_out_loss == pytest.approx(result["held_out_loss_end"], abs=1e-5)
+
+
 def test_off_is_the_run_without(prepared, tmp_path, tools, finished_run):
     run = tmp_path / "run"
     tools.train(prepared, run, overrides=tools.settings(notes__share=0.3, notes__gamma=0.5))
@@ -117,6 +125,7 @@ def test_a_random_start_keeps_the_weights_start(prepared, tmp_path, tools):
     assert float(a.std()) == pytest.approx(0.02, rel=0.05)
 
 
+@pytest.mark.slow
 def test_compiled(prepared, tmp_path, tools):
     for name in ("eager", "compiled"):
         tools.train(prepared, tmp_path / name, overrides=tools.settings(**WARM, system__compile=name == "compiled"))
