@@ -71,7 +71,7 @@ class RunState(BaseModel):
     """Precision the run uses; 'auto' is resolved once, at the start of the run."""
     config: dict[str, Any]
     model: dict[str, Any]
-    """The ModelConfig."""
+    """The ModelConfig, with as many layers as the model has at this step."""
     data: dict[str, Any]
     """digest and vocabulary_size of the corpus."""
     versions: dict[str, str]

@@ -52,6 +52,10 @@ def train(
             "--set", metavar="KEY=VALUE", help="One setting, such as optimizer.learning_rate=3e-4; repeatable."
         ),
     ] = None,
+    grow_from: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="A shallower run whose weights this one grows from; sets growth.base."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in RUN, if any.")] = False,
 ) -> None:
     """Train a masked language model.
@@ -63,7 +67,10 @@ def train(
     with errors():
         from trainer.train import train as run_training
 
-        outcome = run_training(shards, output, config, preset, overrides or (), resume)
+        settings = list(overrides or ())
+        if grow_from is not None:
+            settings.append(f"growth.base={json.dumps(str(grow_from))}")
+        outcome = run_training(shards, output, config, preset, settings, resume)
     result = outcome.result
     if result is None:
         return

@@ -41,6 +41,7 @@ def info(run: Annotated[Path, typer.Argument(metavar="RUN", show_default=False)]
             ("skipped steps", str(found.skipped)),
             ("training loss", sparkline(found.train_losses)),
             ("held-out loss", sparkline([point["loss"] for point in found.curve])),
+            *(("growth", _growth(record)) for record in found.growth),
         ]
     )
     table = Table("step", "tokens", "seconds", "held-out loss", box=None, pad_edge=False)
@@ -49,6 +50,15 @@ def info(run: Annotated[Path, typer.Argument(metavar="RUN", show_default=False)]
     console.print(table)
     for section, values in found.config.items():
         console.print(f"[{section}] " + ", ".join(f"{key} = {value}" for key, value in values.items()), markup=False)
+
+
+def _growth(record: dict[str, Any]) -> str:
+    if record["kind"] == "recovery":
+        return f"recovered after {record['steps']:,} steps: held-out loss {record['loss']:.4f}"
+    return (
+        f"step {record['step']:,}: {record['layers_before']} layers become {record['layers']}, held-out loss "
+        f"{record['loss_before']:.4f} before, {record['loss_after']:.4f} after"
+    )
 
 
 def plan(
@@ -87,6 +97,8 @@ def plan(
         ("attention", found.attention),
         ("time", f"{found.hours:.2f} h at {found.assumed_mfu:.0%} of {found.gflops:,.0f} GFLOP/s ({found.precision})"),
     ]
+    if len(found.depths) > 1:
+        rows.insert(3, ("depths", "; ".join(f"{d.layers} layers for {d.tokens:,} tokens" for d in found.depths)))
     if corpus_tokens:
         rows.insert(3, ("epochs", f"{found.tokens / corpus_tokens:.2f} of {corpus_tokens:,} tokens"))
     print_numbers(rows)

@@ -11,6 +11,11 @@ from trainer.precision import Precision, autocast
 from trainer.tasks.task import Task
 
 
+def forget_compiled() -> None:
+    """Frees graphs of models that are gone; torch counts them against its limit of variants of a function."""
+    torch.compiler.reset()
+
+
 def compile_or_eager(
     model: Task, batch: Batch, device: torch.device, precision: Precision, note: Callable[[str], None]
 ) -> Callable[[Batch], Any]:

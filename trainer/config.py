@@ -4,9 +4,11 @@ Layers, later ones win: defaults < preset < TOML file < `--set key=value`.
 """
 
 import json
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from trainer.model.config import ModelConfig
 from trainer.model.presets import PRESETS
 from trainer.preset_training import PRESET_TRAINING
 from trainer.sections.data import DataConfig
+from trainer.sections.growth import GrowthConfig
 from trainer.sections.model import ModelSection
 from trainer.sections.notes import NotesSection
 from trainer.sections.optimizer import OptimizerConfig, ScheduleConfig
@@ -37,6 +40,7 @@ class TrainConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     notes: NotesSection = NotesSection()
+    growth: GrowthConfig = GrowthConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     guard: GuardConfig = GuardConfig()
@@ -62,6 +66,16 @@ class TrainConfig(Section):
             raise ValueError(
                 "notes.enabled with data.mask_rare = 'mask': the words that have notes would hardly ever be visible; "
                 "set data.mask_rare = 'plain' or 'spare'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _growth(self) -> "TrainConfig":
+        first = [0, *(math.ceil(share * self.schedule.steps) for share in self.growth.at), self.schedule.steps]
+        if self.schedule.by == "steps" and any(b <= a for a, b in pairwise(first)):
+            raise ValueError(
+                f"key 'growth.at': {self.growth.at} leaves a depth without a step of the {self.schedule.steps} of "
+                "schedule.steps"
             )
         return self
 
@@ -91,6 +105,16 @@ class TrainConfig(Section):
         if config.max_length < self.data.sequence_length:
             raise ConfigError(
                 f"key 'model.max_length': {config.max_length} is below data.sequence_length {self.data.sequence_length}"
+            )
+        growth = self.growth
+        if growth.depths and growth.depths[-1] != config.layers:
+            raise ConfigError(
+                f"key 'growth.depths': the last depth of {growth.depths} must be model.layers ({config.layers})"
+            )
+        if growth.grows and growth.rule == "identity" and config.norm == "post":
+            raise ConfigError(
+                "key 'growth.rule': 'identity' needs model.norm = pre: after Post-LN's norm a layer whose branches are "
+                "zero still changes what it gets; use stack or interleave"
             )
         return config
 

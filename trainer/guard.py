@@ -47,6 +47,10 @@ class Guard:
         self.mean_norm += weight * (norm - self.mean_norm)
         return None
 
+    def forget_norms(self) -> None:
+        """For a model whose gradients are of another size from now on."""
+        self.seen, self.mean_norm = 0, 0.0
+
     @property
     def out_of_patience(self) -> bool:
         return self.in_a_row >= self.config.patience

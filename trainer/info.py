@@ -36,6 +36,8 @@ class RunInfo:
     """Held-out losses: step, tokens, seconds, loss."""
     train_losses: list[float]
     """Training loss of every logged step."""
+    growth: list[dict[str, Any]]
+    """Records 'growth' and 'recovery' of the log."""
     skipped: int
     notes: dict[str, float] | None
     """Of the dictionary of rare words at the last evaluation: words filled, mean norm of a note, share of the tokens
@@ -84,6 +86,7 @@ def run_info(path: str | Path) -> RunInfo:
             if record["kind"] == "held_out"
         ],
         train_losses=[record["loss"] for record in records if record["kind"] == "train"],
+        growth=[record for record in records if record["kind"] in ("growth", "recovery")],
         skipped=newest.get("guard", {}).get("skipped", 0),
         notes=next(
             ({k: r[k] for k in ("filled", "mean_norm", "share")} for r in records[::-1] if r["kind"] == "notes"), None

@@ -19,8 +19,10 @@ from trainer.config import TrainConfig
 from trainer.data.batch import Batch
 from trainer.data.stream import StreamState
 from trainer.distributed import World, without_sync
+from trainer.growth import Growth
 from trainer.guard import DivergedError, Guard
 from trainer.log import RunLog, SilentLog
+from trainer.method import Method
 from trainer.notes import NoteTaker
 from trainer.optim import (
     build_optimizers,
@@ -71,27 +73,37 @@ class Trainer:
         precision: Precision,
         world: World | None = None,
     ) -> None:
-        self.model = model
-        self.forward: Callable[[Batch], Any] = model
         self.config = config
         self.device = device
         self.precision = precision
         self.world = world or World()
-        self.optimizers = build_optimizers(model, config.optimizer)
-        self.averages = Averages(model, config.optimizer.ema) if config.optimizer.ema else None
-        notes = model.encoder.notes
-        self.notes = None if notes is None else NoteTaker(notes, config.notes.gamma, self.world)
         self.warm: Callable[[], None] | None = None
         """Fills the notes from the corpus's windows, at the steps that the config names."""
-        self.guard = Guard(config.guard)
-        self.methods = model.methods()
+        shape = model.encoder.config
+        self.growth = Growth(config.growth, shape.layers, config.encoder(shape.vocabulary_size).layers)
+        self.methods: dict[str, Method] = {"growth": self.growth}
         """Told of every step and saved with every checkpoint."""
+        self.adopt(model)
+        self.guard = Guard(config.guard)
         self.step = 0
         self.tokens = 0
         self.targets = 0
         self.seconds = 0.0
         """Training seconds: steps and their data."""
         self._draws = model.config.dropout > 0
+
+    def adopt(self, model: Task) -> None:
+        """Trains this model from now on, with fresh optimisers and averages; counters and methods' states go on."""
+        self.model = model
+        self.forward: Callable[[Batch], Any] = model
+        self.optimizers = build_optimizers(model, self.config.optimizer)
+        self.averages = Averages(model, self.config.optimizer.ema) if self.config.optimizer.ema else None
+        notes = model.encoder.notes
+        self.notes = None if notes is None else NoteTaker(notes, self.config.notes.gamma, self.world)
+        methods = model.methods()
+        for name in methods.keys() & self.methods.keys():
+            methods[name].load(self.methods[name].state())
+        self.methods = {**methods, "growth": self.growth}
 
     @property
     def progress(self) -> float:
@@ -121,6 +133,7 @@ class Trainer:
         """
         schedule, world = self.config.schedule, self.world
         factor = schedule_factor(schedule, run_progress(schedule, self.step, self.seconds, self.tokens))
+        factor *= self.growth.factor(self.step)
         rate = self.config.optimizer.learning_rate * factor
         if self.warm is not None and self.step in self.config.notes.warm_steps:
             self.warm()
@@ -159,6 +172,7 @@ class Trainer:
         self.step += 1
         self.tokens += tokens
         self.targets += targets
+        self.growth.count(tokens)
         if skipped is None:
             if self.averages is not None:
                 self.averages.update(self.step)
@@ -225,6 +239,8 @@ class Hooks:
     """Held-out loss of the model as it stands."""
     save: Callable[[StreamState, float | None, bool], None]
     """(place of the stream, held-out loss of this step where known, whether to wait until it is written)."""
+    grow: Callable[[int, float | None], None]
+    """(layers, held-out loss of this step where known): the trainer goes on with a deeper model."""
     roll_back: Callable[[str], None]
     """Weights, optimisers and counters of the last checkpoint; raises DivergedError with the reason where it cannot."""
     log: RunLog | SilentLog
@@ -270,6 +286,10 @@ def _fit(
         if stop:
             hooks.save(place, None, True)
             return None
+        if (layers := trainer.growth.wanted(trainer.progress)) > trainer.growth.layers:
+            gc.unfreeze()
+            hooks.grow(layers, held_out if held_out_step == trainer.step else None)
+            meter, taken = RateMeter(), 0
         start = time.perf_counter()
         parts = [next(batches) for _ in range(trainer.micro_batches)]
         waited = time.perf_counter() - start
@@ -283,6 +303,7 @@ def _fit(
         else:
             stop = hooks.stop.requested
         trainer.seconds += seconds
+        trainer.growth.spent[-1].seconds += seconds
         meter.add(result.tokens, seconds, waited)
         taken += 1
         if taken == FREEZE_STEPS:
@@ -315,7 +336,7 @@ def _fit(
                 data_wait=meter.data_wait,
                 **result.parts,
             )
-        if trainer.step % config.evaluate.every_steps == 0:
+        if trainer.step % config.evaluate.every_steps == 0 or trainer.growth.probes:
             held_out, held_out_step = hooks.evaluate(), trainer.step
         if trainer.step % config.checkpoint.every_steps == 0 and not trainer.guard.in_a_row and trainer.progress < 1:
             hooks.save(place, held_out if held_out_step == trainer.step else None, False)

@@ -7,13 +7,21 @@ import torch
 from trainer.config import TrainConfig
 from trainer.model.choice import NEEDS, choose_attention
 from trainer.precision import DTYPES, choose, measure, resolve_device
-from trainer.tasks.build import build_task
+from trainer.sections.optimizer import ScheduleConfig
+from trainer.tasks.build import build_task, task_flops
 from trainer.tasks.task import Task
 
 ASSUMED_MFU = 0.4
 """Share of the measured matmul rate that the hours rest on; `trainer bench` measures the real one."""
 FILLED = 0.98
 """Share of a packed row that is not padding."""
+
+
+@dataclass(frozen=True)
+class DepthPlan:
+    layers: int
+    tokens: int
+    flops: float
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,9 @@ class Plan:
     """None for a run by seconds whose steps depend on the machine."""
     tokens: int
     flops: float
-    """Of the whole run."""
+    """Of the whole run, each token at the depth that it is trained at."""
+    depths: list[DepthPlan]
+    """One for a model that does not grow."""
     precision: str
     attention: str
     """Path that the attention takes in training (`trainer.model.choice`)."""
@@ -57,6 +67,16 @@ def activation_bytes(config: TrainConfig, task: Task, precision: str, processes:
     return int(kept + shared + 3 * 4 * task.head_logits(rows * length, config.data.mask_rate))
 
 
+def rows_share(schedule: ScheduleConfig, full: int, until: float) -> float:
+    """Rows of the first `until` of a run by steps, in units of the rows of a run of full batches."""
+    if not schedule.batch_ramp:
+        return until
+    levels = full // schedule.batch_start
+    width = schedule.batch_ramp / levels
+    ramp = sum((level + 1) / levels * min(max(until - level * width, 0), width) for level in range(levels))
+    return ramp + max(until - schedule.batch_ramp, 0)
+
+
 def plan_run(config: TrainConfig, vocabulary_size: int, mfu: float = ASSUMED_MFU, processes: int = 1) -> Plan:
     """Builds the model on the meta device and measures two matmuls; takes about a second."""
     device = resolve_device(config.system.device)
@@ -70,20 +90,26 @@ def plan_run(config: TrainConfig, vocabulary_size: int, mfu: float = ASSUMED_MFU
     parameters = sum(parameter.numel() for parameter in model.parameters())
     data, schedule = config.data, config.schedule
     step_tokens = int(data.batch_rows * data.sequence_length * FILLED)
-    each = model.flops_per_token(data.sequence_length, data.mask_rate)
-    speed = rates[precision] * 1e9 * mfu * processes / each
+    speed = rates[precision] * 1e9 * mfu * processes
     steps: int | None = None
-    if schedule.by == "seconds":
-        tokens = int(speed * schedule.seconds)
-    elif schedule.by == "tokens":
-        tokens = schedule.tokens
-        steps = -(-tokens // step_tokens)
-    else:
+    if schedule.by == "tokens":
+        steps = -(-schedule.tokens // step_tokens)
+    elif schedule.by == "steps":
         steps = schedule.steps
-        tokens = steps * step_tokens
-        if schedule.batch_ramp:
-            saved = schedule.batch_ramp * (1 - schedule.batch_start / data.batch_rows) / 2
-            tokens = int(tokens * (1 - saved))
+    depths = []
+    stages = config.growth.stages(model_config.layers)
+    for (start, layers), end in zip(stages, [*(start for start, _ in stages[1:]), 1.0], strict=True):
+        shape = model_config.model_copy(update={"layers": layers})
+        each = task_flops(config, shape)
+        if schedule.by == "seconds":
+            tokens = int(speed / each * schedule.seconds * (end - start))
+        elif schedule.by == "tokens":
+            tokens = round(schedule.tokens * end) - round(schedule.tokens * start)
+        else:
+            shares = [rows_share(schedule, data.batch_rows, share) for share in (start, end)]
+            tokens = round(schedule.steps * step_tokens * (shares[1] - shares[0]))
+        depths.append(DepthPlan(layers, tokens, tokens * each))
+    flops = sum(depth.flops for depth in depths)
     copies = 4 + (1 if config.optimizer.ema else 0)
     return Plan(
         parameters=parameters,
@@ -91,13 +117,14 @@ def plan_run(config: TrainConfig, vocabulary_size: int, mfu: float = ASSUMED_MFU
         activation_bytes=activation_bytes(config, model, precision, processes),
         tokens_per_step=step_tokens,
         steps=steps,
-        tokens=tokens,
-        flops=tokens * each,
+        tokens=sum(depth.tokens for depth in depths),
+        flops=flops,
+        depths=depths,
         precision=precision,
         attention=choose_attention(
             device, data.sequence_length, model_config.positions, model_config.attention, DTYPES[precision]
         ),
         gflops=rates[precision],
-        hours=(schedule.seconds if schedule.by == "seconds" else tokens / speed) / 3600,
+        hours=(schedule.seconds if schedule.by == "seconds" else flops / speed) / 3600,
         assumed_mfu=mfu,
     )

@@ -62,7 +62,10 @@ def _differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def check_compatible(state: RunState, config: TrainConfig, model: ModelConfig, data: dict[str, Any], name: str) -> None:
-    """Raises ResumeError naming every key in which the run and what it is asked to go on with differ."""
+    """`model` is the one that the run ends with.
+
+    Raises ResumeError naming every key in which the run and what it is asked to go on with differ.
+    """
     if corpora := _differing(state.data, data):
         told = ", ".join(f"data {key}" for key in corpora)
         raise ResumeError(f"{name}: was trained on other shards ({told} differ); use those, or another --output")
@@ -72,7 +75,10 @@ def check_compatible(state: RunState, config: TrainConfig, model: ModelConfig, d
         raise ResumeError(
             f"{name}: its model is not one of this version of siliang ({error.errors()[0]['msg']})"
         ) from error
-    old = _settings(make_config(state.config, name), model_before)
+    before = make_config(state.config, name)
+    if before.growth.grows:
+        model_before["layers"] = before.encoder(model.vocabulary_size).layers
+    old = _settings(before, model_before)
     new = _settings(config, model.model_dump(mode="json"))
     if keys := [key for key in _differing(old, new) if key not in CHANGEABLE]:
         told = "; ".join(f"{key} is {new.get(key)!r}, the run has {old.get(key)!r}" for key in keys)

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from trainer.base import Base, load_base
 from trainer.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -18,21 +20,23 @@ from trainer.checkpoint import (
     random_state,
     restore_random_state,
 )
-from trainer.compiling import compile_or_eager
+from trainer.compiling import compile_or_eager, forget_compiled
 from trainer.config import TrainConfig, build_config, to_toml
 from trainer.data.held_out import held_out
 from trainer.data.open import Shards
 from trainer.data.rare import NoteWindow, note_words
 from trainer.data.shards import Corpus
 from trainer.data.stream import StreamState
+from trainer.deepen import deepen
 from trainer.distributed import World, check_divides, joined, laid_out_like, replicate, shard, whole
 from trainer.evaluate.held_out import (
+    HeldOutLosses,
     held_out_losses,
     token_counts,
-    unigram_cross_entropy,
     unigram_entropy,
     unigram_logs,
 )
+from trainer.growth import Spent
 from trainer.guard import DivergedError
 from trainer.log import RunLog, SilentLog
 from trainer.loop import Hooks, StopRequest, Trainer, fit
@@ -40,10 +44,11 @@ from trainer.notes import start_notes
 from trainer.optim import load_optimizer_tensors, optimizer_tensors
 from trainer.precision import be_deterministic, choose, measure, resolve_device
 from trainer.progress import ProgressLine
+from trainer.result import run_result
 from trainer.resume import check_compatible, data_identity, finished
-from trainer.run import RESULT_SCHEMA, RunDirectory, load_weights, write_atomic
+from trainer.run import RunDirectory, load_weights, write_atomic
 from trainer.source import source_digest, versions
-from trainer.tasks.build import build_task
+from trainer.tasks.build import build_task, task_flops
 from trainer.warm_notes import fill_notes, read_windows
 from trainer.writer import CheckpointWriter
 
@@ -77,10 +82,16 @@ class Session:
         train, valid = corpora[0][0], corpora[1][0]
         words = note_words(corpora[0]) if config.notes.enabled else None
         window = None if words is None else NoteWindow(words, config.notes.half_window)
-        self.model_config = config.encoder(train.vocabulary_size, words)
+        self.final_config = config.encoder(train.vocabulary_size, words)
         self.identity = data_identity(directory, *corpora)
+        base: Base | None = None
+        layers = config.growth.stages(self.final_config.layers)[0][1]
         if checkpoint is not None:
-            check_compatible(checkpoint.state, config, self.model_config, self.identity, str(run.path))
+            check_compatible(checkpoint.state, config, self.final_config, self.identity, str(run.path))
+            layers = checkpoint.state.model["layers"]
+        elif config.growth.base:
+            base = load_base(config, self.final_config, self.identity)
+            layers = base.layers
 
         if system.threads:
             torch.set_num_threads(system.threads)
@@ -95,36 +106,72 @@ class Session:
         self.counts = token_counts(directory, train.vocabulary_size)
         self.entropy = unigram_entropy(valid)
         self.held_out_parts: dict[str, float] = {}
+        self._flops: dict[int, float] = {}
 
         self.rates = world.agree(measure(self.device))
         self.precision = choose(system.precision, self.rates)
         if checkpoint is not None and system.precision == "auto" and checkpoint.state.device == self.device.type:
             # The measurement may tip over between two starts; the run's numbers must not.
             self.precision = choose(checkpoint.state.precision, self.rates)
-        self.model = build_task(config, self.model_config)
-        self.model.set_output_bias(unigram_logs(self.counts))
-        self.model.set_recompute(system.recompute)
-        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        self.flops = self.model.flops_per_token(data.sequence_length, data.mask_rate)
+        self.build(layers)
         if checkpoint is not None:
             load_weights(self.model, checkpoint.model, checkpoint.path)
-        self.model.to(self.device)
-        if world.size > 1 and system.strategy == "fsdp":
-            shard(self.model, self.model.sharded(), self.device)
+        elif base is not None:
+            load_weights(self.model, base.weights, config.growth.base)
+        self.settle()
         self.trainer = Trainer(self.model, config, self.device, self.precision, world)
         self.place, self.start_loss = StreamState(), float("nan")
         if checkpoint is not None:
             self._restore(checkpoint)
+        elif base is not None:
+            load_optimizer_tensors(self.model, *self.trainer.optimizers, tensors=base.optimizer)
+            self.trainer.growth.base_flops = base.flops
         elif (notes := self.model.encoder.notes) is not None:
             start_notes(notes, config.notes, system.seed)
         if config.notes.warm_steps and words is not None:
-            windows = read_windows(train, config.notes, self.model_config.max_length)
+            windows = read_windows(train, config.notes, self.final_config.max_length)
             self.trainer.warm = lambda: fill_notes(self.trainer, windows, line.note)
         checkpoints = config.checkpoint
         self.writer = CheckpointWriter(run.checkpoints, checkpoints.keep, checkpoints.best, line.note)
         if world.main:
             run.begin(train, directory)
         self._describe(train)
+
+    def build(self, layers: int) -> None:
+        """A fresh model of this depth, on the CPU."""
+        self.model_config = self.final_config.model_copy(update={"layers": layers})
+        self.model = build_task(self.config, self.model_config)
+        self.model.set_output_bias(unigram_logs(self.counts))
+        self.model.set_recompute(self.config.system.recompute)
+        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        self.flops = self.flops_at(layers)
+
+    def settle(self) -> None:
+        """To the device and, where the strategy says so, into shards."""
+        self.model.to(self.device)
+        if self.world.size > 1 and self.config.system.strategy == "fsdp":
+            shard(self.model, self.model.sharded(), self.device)
+
+    def connect(self) -> None:
+        """What the trainer calls: the model, compiled and replicated as the config says."""
+        system = self.config.system
+        forward: Any = self.model
+        if system.compile:
+            forget_compiled()
+            example = self.model.prepare(self.held_out[0]).to(self.device)
+            forward = compile_or_eager(self.model, example, self.device, self.precision, self.line.note)
+        self.trainer.forward = replicate(forward) if self.world.size > 1 and system.strategy == "ddp" else forward
+
+    def flops_at(self, layers: int) -> float:
+        """Of one token at a depth."""
+        if layers not in self._flops:
+            self._flops[layers] = task_flops(self.config, self.final_config.model_copy(update={"layers": layers}))
+        return self._flops[layers]
+
+    @property
+    def spent_flops(self) -> float:
+        """Of all tokens so far, each at the depth that it was trained at."""
+        return sum(depth["flops"] for depth in self.trainer.growth.ledger(self.flops_at))
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         """Everything but the weights, which go into the model before it is sharded."""
@@ -138,6 +185,8 @@ class Session:
         trainer.step, trainer.tokens, trainer.targets = state.step, state.tokens, state.targets
         trainer.seconds = state.seconds
         trainer.guard.load(state.guard)
+        # Of a checkpoint of before there was growth, which holds no ledger.
+        trainer.growth.spent = [Spent(state.model["layers"], state.step, state.tokens, state.seconds)]
         if unknown := sorted(state.methods.keys() - trainer.methods.keys()):
             raise CheckpointError(f"{checkpoint.path}: holds the state of unknown methods: {', '.join(unknown)}")
         for name, method_state in state.methods.items():
@@ -158,11 +207,18 @@ class Session:
         if checkpoint is None:
             raise DivergedError(f"{reason}; there is no checkpoint to go back to; {advice}")
         self.line.note(f"goes back to {checkpoint.path}; {guard.skipped} steps were skipped so far")
+        if checkpoint.state.model["layers"] != self.model_config.layers:
+            self.build(checkpoint.state.model["layers"])
+            self.settle()
+            trainer.adopt(self.model)
+            with torch.enable_grad():
+                self.connect()
         weights = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
         for name, tensor in checkpoint.model.items():
             weights[name].copy_(laid_out_like(tensor, weights[name]))
         seconds, skipped, rolled_back = trainer.seconds, guard.skipped, guard.rolled_back
         self._restore(checkpoint)
+        trainer.growth.spent[-1].seconds += seconds - trainer.seconds
         trainer.seconds, guard.skipped, guard.rolled_back, guard.in_a_row = seconds, skipped, rolled_back + 1, 0
 
     def _newest(self) -> Checkpoint | None:
@@ -182,12 +238,21 @@ class Session:
 
     def mfu(self, tokens_per_second: float) -> float:
         """Model FLOPs utilisation: share of the measured matmul rate in the run's precision, of all processes."""
-        return tokens_per_second * self.flops / (self.rates[self.precision] * 1e9 * self.world.size)
+        return tokens_per_second * self.flops / self.peak_flops
 
-    def evaluate(self, log: RunLog | SilentLog) -> float:
+    @property
+    def peak_flops(self) -> float:
+        """Operations per second: the measured matmul rate in the run's precision, of all processes."""
+        return self.rates[self.precision] * 1e9 * self.world.size
+
+    def held_out_now(self) -> HeldOutLosses:
+        """Of the average, where there is one."""
         trainer = self.trainer
         with trainer.averages.in_place() if trainer.averages is not None else nullcontext():
-            found = held_out_losses(self.model, self.held_out, self.device, self.precision, self.world)
+            return held_out_losses(self.model, self.held_out, self.device, self.precision, self.world)
+
+    def evaluate(self, log: RunLog | SilentLog) -> float:
+        trainer, found = self.trainer, self.held_out_now()
         numbers = {"loss": found.loss, "tokens": trainer.tokens, "seconds": trainer.seconds}
         log.write("held_out", trainer.step, **numbers, **found.parts)
         told = f"unigram entropy {self.entropy:.4f}" if self.model.kind == "masked-lm" else found.told(self.model.shown)
@@ -195,6 +260,8 @@ class Session:
         if trainer.notes is not None:
             log.write("notes", trainer.step, **trainer.notes.numbers())
         self.held_out_parts = found.parts
+        if recovery := trainer.growth.recovery(found.loss):
+            log.write("recovery", trainer.step, layers=trainer.growth.layers, **asdict(recovery))
         return found.loss
 
     def weights(self) -> dict[str, torch.Tensor]:
@@ -237,16 +304,12 @@ class Session:
 
     def fit(self, checkpoint: Checkpoint | None, stop: StopRequest) -> float | None:
         """The held-out loss at the end, or None where a signal stopped the run."""
-        trainer, system, world = self.trainer, self.config.system, self.world
+        trainer, world = self.trainer, self.world
         if world.main:
             self.run.forget_result()
             clean(self.run.checkpoints)
             write_atomic(self.run.config, to_toml(self.config))
-        forward: Any = self.model
-        if system.compile:
-            example = self.model.prepare(self.held_out[0]).to(self.device)
-            forward = compile_or_eager(self.model, example, self.device, self.precision, self.line.note)
-        trainer.forward = replicate(forward) if world.size > 1 and system.strategy == "ddp" else forward
+        self.connect()
         log: RunLog | SilentLog = SilentLog()
         if world.main:
             log = RunLog(self.run.path, trainer.step, resumed=checkpoint is not None, failed=self.line.note)
@@ -256,7 +319,8 @@ class Session:
                 restore_random_state(checkpoint.state.random, self.device)
             else:
                 self.start_loss = self.evaluate(log)
-            hooks = Hooks(lambda: self.evaluate(log), self.save, self.roll_back, log, self.line, stop, self.mfu)
+            grow = partial(deepen, self, log)
+            hooks = Hooks(lambda: self.evaluate(log), self.save, grow, self.roll_back, log, self.line, stop, self.mfu)
             try:
                 return fit(trainer, self.stream.batches(self.place), self.place, hooks)
             finally:
@@ -264,33 +328,8 @@ class Session:
 
     def finish(self, end_loss: float) -> dict[str, Any]:
         """Writes the final weights and result.json; returns the latter."""
-        trainer, weights = self.trainer, self.weights() | self.averages()
-        speed = trainer.tokens / max(trainer.seconds, 1e-9)
-        result = {
-            "schema": RESULT_SCHEMA,
-            "steps": trainer.step,
-            "tokens": trainer.tokens,
-            "targets": trainer.targets,
-            "seconds": trainer.seconds,
-            "held_out_loss_start": self.start_loss,
-            "held_out_loss_end": end_loss,
-            "held_out_parts": self.held_out_parts,
-            "unigram_entropy": self.entropy,
-            "unigram_cross_entropy": unigram_cross_entropy(self.held_out, self.counts),
-            "tokens_per_second": speed,
-            "mfu": self.mfu(speed),
-            "precision": self.precision,
-            "device": self.device.type,
-            "threads": torch.get_num_threads(),
-            "matmul_gflops": self.rates,
-            "parameters": self.parameters,
-            "preset": self.config.model.preset,
-            "task": self.model.kind,
-            "skipped": trainer.guard.skipped,
-            "processes": self.world.size,
-            "source": source_digest(),
-            "versions": versions(),
-        }
+        weights = self.weights() | self.averages()
+        result = run_result(self, end_loss)
         if self.world.main:
             self.run.finish(weights, self.model_config, self.config.task, result)
         return result
