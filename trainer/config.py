@@ -113,8 +113,8 @@ class TrainConfig(Section):
             )
         if growth.grows and growth.rule == "identity" and config.norm == "post":
             raise ConfigError(
-                "key 'growth.rule': 'identity' needs model.norm = pre: after Post-LN's norm a layer whose branches are "
-                "zero still changes what it gets; use stack or interleave"
+                "key 'growth.rule': 'identity' needs model.norm = pre or pre-extra: after Post-LN's norm a layer whose "
+                "branches are zero still changes what it gets; use stack or interleave"
             )
         return config
 
