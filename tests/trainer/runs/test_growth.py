@@ -46,7 +46,11 @@ def grown(prepared: Path, tmp_path_factory: pytest.TempPathFactory, tools) -> Pa
     return run
 
 
-EVERYTHING = {**GROWS, "optimizer__kind": "muon", "optimizer__ema": 0.9, "model__dropout": 0.1}
+NOTES = {"notes__enabled": True, "notes__half_window": 4}
+EVERYTHING = {
+    **GROWS, **NOTES, "optimizer__kind": "muon", "optimizer__ema": 0.9, "model__dropout": 0.1, "notes__start": "warm",
+    "notes__warm_step": 3, "notes__refresh_steps": [6, 13],
+}  # fmt: skip
 
 
 def session_at(prepared: Path, run: Path, tools, steps: int, **changes: object) -> Session:
@@ -61,17 +65,21 @@ def session_at(prepared: Path, run: Path, tools, steps: int, **changes: object) 
 
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_weights_optimiser_and_averages_are_carried(prepared: Path, tmp_path: Path, tools, kind: str) -> None:
-    session = session_at(prepared, tmp_path / "run", tools, 3, optimizer__ema=0.9, optimizer__kind=kind)
+    session = session_at(prepared, tmp_path / "run", tools, 3, optimizer__ema=0.9, optimizer__kind=kind, **NOTES)
     before = session.trainer.optimizers
     state = {name: {key: value.clone() for optimizer in before for key, value in optimizer.state.get(p, {}).items()}
              for name, p in session.model.named_parameters()}  # fmt: skip
     weights = {name: p.detach().clone() for name, p in session.model.named_parameters()}
     averages = {name: tensor.clone() for name, tensor in session.averages().items()}
+    notes = {name: buffer.clone() for name, buffer in session.model.named_buffers() if "notes" in name}
+    assert notes["encoder.notes.taken_W"].sum() > 0
     session.trainer.guard.mean_norm = 7.0
     deepen(session, SilentLog(), 4, None)
     trainer = session.trainer
     assert trainer.model is session.model
     assert trainer.guard.seen == 0
+    assert all(torch.equal(dict(session.model.named_buffers())[name], notes[name]) for name in notes)
+    assert trainer.notes.notes is session.model.encoder.notes
     seen = 0
     for name, parameter in session.model.named_parameters():
         source = name
