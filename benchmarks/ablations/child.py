@@ -1,0 +1,114 @@
+"""One run, in a process of its own, on its own cores: calibrate, train, calibrate, measure; then outcome.json.
+
+    python -m benchmarks.ablations.child DIRECTORY
+
+DIRECTORY/order.json says what to run (queue.py writes it). Without an outcome the run counts as never begun.
+"""
+
+import json
+import shutil
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.ablations.calibration import Rates, Watch, calibrate, end_with_parent, pin, void
+from benchmarks.ablations.curves import thin
+from benchmarks.ablations.plan import Job
+from benchmarks.ablations.results import as_job, write_json
+
+KEPT = (
+    "steps", "tokens", "targets", "seconds", "held_out_loss_start", "held_out_loss_end", "unigram_entropy",
+    "unigram_cross_entropy", "tokens_per_second", "mfu", "precision", "device", "threads", "matmul_gflops",
+    "parameters", "skipped", "source", "versions", "depths", "layers",
+)  # fmt: skip
+"""Of result.json."""
+
+
+def overrides(values: dict[str, Any]) -> list[str]:
+    """As `siliang-trainer train --set` takes them; JSON's numbers, strings, lists and booleans are TOML's too."""
+    return [f"{key}={json.dumps(value)}" for key, value in values.items()]
+
+
+def flops_per_token(result: dict[str, Any]) -> float:
+    """Of the whole run over its tokens: as the run tells it, or from the utilisation that it tells."""
+    if result.get("flops"):
+        return result["flops"] / result["tokens"]
+    rate = result["matmul_gflops"][result["precision"]] * 1e9 * result.get("processes", 1)
+    return result["mfu"] * rate / result["tokens_per_second"]
+
+
+def curve_of(run: Path, each: float) -> list[dict[str, float]]:
+    """Held-out losses of the log, thinned. Operations are tokens times the run's mean; where depth changes inside a
+    run that is exact at its end only."""
+    from trainer.log import read_log
+
+    points = [
+        {
+            "step": record["step"],
+            "seconds": round(record["seconds"], 3),
+            "tokens": record["tokens"],
+            "flops": record["tokens"] * each,
+            "loss": round(record["loss"], 5),
+        }
+        for record in read_log(run / "log.jsonl")
+        if record["kind"] == "held_out"
+    ]
+    return [dict(point) for point in thin(points)]
+
+
+def train_job(job: Job, shards: Path, run: Path) -> dict[str, Any] | None:
+    """{loss, curve, result} or {loss: None, diverged}; None where a signal stopped it."""
+    from trainer.guard import DivergedError
+    from trainer.train import train
+
+    shutil.rmtree(run, ignore_errors=True)
+    try:
+        outcome = train(shards, run, overrides=overrides(job.values))
+    except DivergedError as error:
+        return {"loss": None, "diverged": str(error)}
+    if outcome.result is None:
+        return None
+    each = flops_per_token(outcome.result)
+    told = {key: outcome.result[key] for key in KEPT if key in outcome.result}
+    told["flops"] = each * outcome.result["tokens"]
+    return {"loss": outcome.result["held_out_loss_end"], "curve": curve_of(run, each), "result": told}
+
+
+def main(directory: Path) -> int:
+    order = json.loads((directory / "order.json").read_bytes())
+    job, cores = as_job(order["job"]), order["cores"]
+    pin(cores)
+    end_with_parent()
+    import torch
+
+    from benchmarks.ablations.measures import measure
+
+    torch.set_num_threads(job.threads)
+    began = time.perf_counter()
+    before = calibrate(job.place.precision, job.calibration_seconds)
+    run = directory / "run"
+    with Watch(cores, job.threads) as watch:
+        found = train_job(job, Path(order["shards"]), run)
+    if found is None:
+        return 1
+    torch.set_num_threads(job.threads)
+    after = calibrate(job.place.precision, job.calibration_seconds)
+    reference = Rates(**order["reference"]) if order["reference"] else None
+    found["void"] = void(before, after, reference, watch.found) if order["judged"] else None
+    found |= {"before": asdict(before), "after": asdict(after), "disturbance": asdict(watch.found)}
+    # A void run is not measured, for it is run again.
+    if found["void"] is None and found["loss"] is not None:
+        found["measures"] = measure(run, job, order)
+        if job.judge == "probe":
+            found["loss"] = found["measures"]["probe"]["held_out_loss"]
+    found["wall_seconds"] = round(time.perf_counter() - began, 1)
+    write_json(directory / "outcome.json", found)
+    # Checkpoints are large and never needed again; the final weights stay.
+    shutil.rmtree(run / "checkpoints", ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

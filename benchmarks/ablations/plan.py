@@ -1,0 +1,175 @@
+"""What is to be run next: the search of rate and choice, then the reported runs, seed by seed. Pure functions.
+
+Everything follows from the arms and from the losses of the runs that are done, so a queue needs no state but results.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.ablations.arms import Arm, Choice, Setting, together
+
+Losses = Mapping[str, float]
+"""Digest of a job that is done -> its loss in nats, infinite where it diverged."""
+
+
+IN_STEPS = {"data.mask_rate_steps", "notes.warm_step"}
+"""Keys that count steps: they shrink with a run's budget."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a run's numbers depend on beside its config."""
+
+    data: str
+    """Digest of shards and vocabulary."""
+    machine: str
+    precision: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run."""
+
+    setting: str
+    arm: str
+    choice: str
+    kind: str
+    """'tune' or 'report'."""
+    rate: float
+    seed: int
+    seconds: float
+    share: float
+    values: dict[str, Any]
+    """The trainer's whole config, 'section.key' -> value, as far as it is not its default."""
+    place: Place
+    judge: str = "held_out"
+    threads: int = 1
+    calibration_seconds: float = 1.0
+
+    @property
+    def digest(self) -> str:
+        """Of all that decides the run. Arms with equal values share a run."""
+        told = {"values": self.values, "judge": self.judge, "threads": self.threads, "place": vars(self.place)}
+        text = json.dumps(told, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @property
+    def name(self) -> str:
+        return f"{self.setting}-{self.arm}-{self.kind}-{self.seed}-{self.digest[:8]}"
+
+
+def make_job(
+    setting: Setting, arm: Arm, choice: Choice, rate: float, place: Place, kind: str, seed: int, share: float = 1.0
+) -> Job:
+    seconds = setting.tuning_seconds if kind == "tune" else setting.seconds * share
+    given = together(setting, arm, choice)
+    for key in IN_STEPS & given.keys():
+        # Written for a whole budget; at least one step.
+        given[key] = max(1, round(given[key] * seconds / setting.seconds))
+    values = {
+        "system.precision": place.precision,
+        **given,
+        **{key: float(f"{rate * factor:.6g}") for key, factor in arm.rate_keys.items()},
+        "system.seed": seed,
+        "system.threads": setting.threads,
+        "schedule.by": "seconds",
+        "schedule.seconds": seconds,
+    }
+    return Job(
+        setting=setting.name, arm=arm.name, choice=choice.name, kind=kind, rate=rate, seed=seed, seconds=seconds,
+        share=share, values=values, place=place, judge=arm.judge, threads=setting.threads,
+        calibration_seconds=setting.calibration_seconds,
+    )  # fmt: skip
+
+
+def frontier(losses: Mapping[float, float], rates: Sequence[float], start: float) -> list[float]:
+    """Rates that must still be tried: until the best one has a worse neighbour on either side (or the grid's end)."""
+    if not losses:
+        middle = rates.index(start)
+        return list(rates[max(0, middle - 1) : middle + 2])
+    best = rates.index(min(losses, key=lambda rate: (losses[rate], rate)))
+    return [rate for rate in rates[max(0, best - 1) : best + 2] if rate not in losses]
+
+
+@dataclass(frozen=True)
+class Search:
+    """An arm's search as it stands."""
+
+    open: list[Job]
+    """To be run for the next decision, in any order."""
+    choice: Choice | None
+    """The best choice and rate; None as long as something is open."""
+    rate: float | None
+    tried: dict[tuple[str, float], float]
+    """(choice, rate) -> loss."""
+
+
+def search(arm: Arm, setting: Setting, place: Place, losses: Losses) -> Search:
+    """The same small search for every arm: the rate of the arm as it is, by steps of the grid until both neighbours
+    are worse; every other choice at that rate; the rate of the best choice again, if it is another one."""
+    tried: dict[tuple[str, float], float] = {}
+
+    def job(choice: Choice, rate: float) -> Job:
+        return make_job(setting, arm, choice, rate, place, "tune", setting.tuning_seed)
+
+    def by_rate(choice: Choice) -> dict[float, float]:
+        known = {rate: losses.get(job(choice, rate).digest) for rate in setting.rates}
+        found = {rate: loss for rate, loss in known.items() if loss is not None}
+        tried.update({(choice.name, rate): loss for rate, loss in found.items()})
+        return found
+
+    def still(wanted: Iterable[tuple[Choice, float]]) -> Search | None:
+        jobs = [job(choice, rate) for choice, rate in wanted]
+        return Search(jobs, None, None, tried) if jobs else None
+
+    first, *others = arm.choices
+    first_losses = by_rate(first)
+    if waits := still((first, rate) for rate in frontier(first_losses, setting.rates, setting.start)):
+        return waits
+    best_rate = min(first_losses, key=lambda rate: (first_losses[rate], rate))
+    found = {choice.name: by_rate(choice) for choice in others}
+    if waits := still((choice, best_rate) for choice in others if best_rate not in found[choice.name]):
+        return waits
+    at_best = {choice.name: found[choice.name][best_rate] for choice in others} | {first.name: first_losses[best_rate]}
+    best = min(arm.choices, key=lambda choice: at_best[choice.name])
+    if best is not first and (
+        waits := still((best, rate) for rate in frontier(found[best.name], setting.rates, best_rate))
+    ):
+        return waits
+    name, rate = min(tried, key=lambda pair: (tried[pair], pair))
+    if not math.isfinite(tried[name, rate]):
+        return Search([], None, None, tried)
+    return Search([], next(choice for choice in arm.choices if choice.name == name), rate, tried)
+
+
+def reported(arm: Arm, setting: Setting, place: Place, losses: Losses) -> list[Job]:
+    """The arm's reported runs, done or not; none before its search is over."""
+    found = search(arm, setting, place, losses)
+    if found.choice is None or found.rate is None:
+        return []
+    return [
+        make_job(setting, arm, found.choice, found.rate, place, "report", seed, share)
+        for share in arm.shares
+        for seed in setting.seeds
+    ]
+
+
+def pending(arms: Sequence[Arm], setting: Setting, place: Place, losses: Losses, seen: Collection[str]) -> list[Job]:
+    """Jobs that may start now, the most important first; those whose digest is in `seen` (running, given up) are not.
+
+    Tier by tier; in a tier the searches, then whole budgets seed by seed over all arms, then parts of the budget. So a
+    queue that is stopped early leaves as many seeds of one arm as of another, to one.
+    """
+    jobs: dict[str, Job] = {}
+    for tier in sorted({arm.tier for arm in arms}):
+        members = [arm for arm in arms if arm.tier == tier and arm.missing is None]
+        for arm in members:
+            jobs |= {job.digest: job for job in search(arm, setting, place, losses).open}
+        runs = [(number, job) for number, arm in enumerate(members) for job in reported(arm, setting, place, losses)]
+        runs.sort(key=lambda run: (run[1].share != 1, setting.seeds.index(run[1].seed), -run[1].share, run[0]))
+        jobs |= {job.digest: job for _, job in runs if job.digest not in jobs}
+    return [job for digest, job in jobs.items() if digest not in losses and digest not in seen]

@@ -1,0 +1,26 @@
+"""A run that takes SECONDS and trains nothing: what the queue starts in its tests.
+
+python fake_child.py SECONDS DIRECTORY
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.ablations.calibration import end_with_parent
+from benchmarks.ablations.results import write_json
+
+seconds, directory = float(sys.argv[1]), Path(sys.argv[2])
+end_with_parent()
+order = json.loads((directory / "order.json").read_bytes())
+begun = directory.parent / "begun"
+with begun.open("a") as log:
+    log.write(directory.name + "\n")
+time.sleep(seconds)
+job = order["job"]
+runs = begun.read_text().split().count(directory.name)
+if job["arm"] == "broken":
+    sys.exit("this arm cannot run")
+void = "the machine was busy" if job["arm"] == "disturbed" and runs == 1 else None
+write_json(directory / "outcome.json", {"loss": job["rate"], "void": void, "before": None, "curve": [{"seconds": 0.0}]})

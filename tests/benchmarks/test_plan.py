@@ -1,0 +1,112 @@
+"""The search and the order of runs."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.ablations.plan import frontier, make_job, pending, reported, search
+
+RATES = (1e-4, 2e-4, 4e-4, 8e-4, 16e-4)
+
+
+@given(st.integers(0, 4), st.integers(0, 4))
+def test_a_search_ends_at_the_minimum_of_a_valley(bottom: int, start: int) -> None:
+    losses: dict[float, float] = {}
+    while wanted := frontier(losses, RATES, RATES[start]):
+        assert not losses.keys() & set(wanted)
+        losses |= {rate: abs(RATES.index(rate) - bottom) for rate in wanted}
+    assert min(losses, key=losses.__getitem__) == RATES[bottom]
+    neighbours = {RATES[i] for i in (bottom - 1, bottom + 1) if 0 <= i < len(RATES)}
+    assert neighbours <= losses.keys()
+
+
+def complete(arm, setting, place, loss_of) -> tuple[dict[str, float], list]:
+    """Runs the search with a made-up loss; (losses, jobs in their order)."""
+    losses, jobs = {}, []
+    while wanted := search(arm, setting, place, losses).open:
+        jobs += wanted
+        losses |= {job.digest: loss_of(job) for job in wanted}
+    return losses, jobs
+
+
+def test_choices_are_tried_at_the_best_rate_and_the_best_is_searched_again(arm, setting, place) -> None:
+    subject = arm("a", choices=("cosine", "wsd"))
+
+    def loss_of(job) -> float:
+        best = {"as it is": 8e-4, "cosine": 2e-4, "wsd": 8e-4}[job.choice]
+        floor = {"as it is": 3.0, "cosine": 2.0, "wsd": 2.9}[job.choice]
+        return floor + abs(RATES.index(job.rate) - RATES.index(best)) * 0.1
+
+    losses, jobs = complete(subject, setting, place, loss_of)
+    found = search(subject, setting, place, losses)
+    assert (found.choice.name, found.rate) == ("cosine", 2e-4)
+    assert [(j.choice, j.rate) for j in jobs if j.choice == "wsd"] == [("wsd", 8e-4)]
+    assert {j.seed for j in jobs} == {setting.tuning_seed}
+    assert {j.seconds for j in jobs} == {25.0}
+    assert len({j.digest for j in jobs}) == len(jobs)
+    runs = reported(subject, setting, place, losses)
+    assert [(r.seed, r.rate, r.choice) for r in runs] == [(s, 2e-4, "cosine") for s in (1, 2, 3)]
+
+
+def test_an_arm_that_diverges_everywhere_is_not_reported(arm, setting, place) -> None:
+    losses, _ = complete(arm("a"), setting, place, lambda job: float("inf"))
+    assert reported(arm("a"), setting, place, losses) == []
+
+
+def test_tiers_then_seeds_so_that_an_early_stop_leaves_a_balanced_table(arm, setting, place) -> None:
+    arms = [arm("a"), arm("b", shares=(1.0, 0.5, 0.25)), arm("c", tier=2), replace(arm("d"), missing="unknown key")]
+    losses, order = {}, []
+    while jobs := pending(arms, setting, place, losses, ()):
+        order.append(jobs[0])
+        losses[jobs[0].digest] = jobs[0].rate
+    assert len({job.digest for job in order}) == len(order)
+    told = [(job.arm, job.kind, job.seed, job.share) for job in order if job.kind == "report"]
+    first = [(name, "report", seed, 1.0) for seed in (1, 2, 3) for name in ("a", "b")]
+    parts = [("b", "report", seed, share) for seed in (1, 2, 3) for share in (0.5, 0.25)]
+    assert told == [*first, *parts, *[("c", "report", seed, 1.0) for seed in (1, 2, 3)]]
+    kinds = [(job.arm in "ab", job.kind) for job in order]
+    assert kinds.index((True, "report")) > max(i for i, k in enumerate(kinds) if k == (True, "tune"))
+    assert kinds.index((False, "tune")) > max(i for i, k in enumerate(kinds) if k[0])
+
+
+def test_what_runs_or_was_given_up_is_left_out(arm, setting, place) -> None:
+    jobs = pending([arm("a")], setting, place, {}, ())
+    assert [j.digest for j in pending([arm("a")], setting, place, {}, {jobs[0].digest})] == [j.digest for j in jobs[1:]]
+
+
+def test_a_digest_holds_what_decides_a_run_and_nothing_else(arm, setting, place) -> None:
+    def digest(setting=setting, place=place, rate=4e-4, seed=1, share=1.0, **changes) -> str:
+        subject = arm("a", **changes)
+        return make_job(setting, subject, subject.choices[0], rate, place, "report", seed, share).digest
+
+    same = [digest(), digest(title="other"), digest(replace(setting, title="other", tuning_seconds=1))]
+    assert len(set(same)) == 1
+    others = [
+        digest(rate=8e-4),
+        digest(seed=2),
+        digest(share=0.5),
+        digest(values={"model.positions": "b"}),
+        digest(replace(setting, values={"model.layers": 3})),
+        digest(place=replace(place, data="e" * 64)),
+        digest(place=replace(place, machine="other")),
+        digest(replace(setting, threads=2)),
+    ]
+    assert len({*same, *others}) == 1 + len(others)
+
+
+def test_values_in_steps_shrink_with_the_budget_and_a_setting_may_replace_some(arm, setting, place) -> None:
+    subject = arm("a", values={"notes.warm_step": 2000, "growth.depths": [1, 2, 4]})
+    other = replace(setting, instead={"growth.depths": [2, 3], "growth.at": [0.5]})
+    job = make_job(other, subject, subject.choices[0], 1e-3, place, "report", 1, 0.25)
+    assert job.values["notes.warm_step"] == 500
+    assert job.values["growth.depths"] == [2, 3]
+    assert "growth.at" not in job.values  # the arm says nothing of it
+    assert job.values["schedule.seconds"] == pytest.approx(25.0)
+
+
+def test_every_searched_rate_key_keeps_its_ratio(arm, setting, place) -> None:
+    subject = arm("a", rate_keys={"optimizer.learning_rate": 1.0, "optimizer.muon_learning_rate": 20.0})
+    job = make_job(setting, subject, subject.choices[0], 4e-4, place, "tune", 9)
+    assert (job.values["optimizer.learning_rate"], job.values["optimizer.muon_learning_rate"]) == (4e-4, 8e-3)
