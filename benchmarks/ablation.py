@@ -89,8 +89,7 @@ def arms_for(
             if done is not None and done.choice is not None:
                 found[name] = replace(arm, choices=(done.choice,))
             else:
-                reason = f"its choice is searched in setting '{other.name}', which is not done"
-                found[name] = replace(arm, missing=arm.missing or reason)
+                found[name] = replace(arm, waits=f"waits for its search in setting '{other.name}'")
     return [arm for name, arm in found.items() if only is None or name in only]
 
 
@@ -102,7 +101,10 @@ def summaries(results: Results, settings: dict[str, Setting]) -> list[Summary]:
         place = best_place(results, setting)
         arms = arms_for(setting, settings, place, results.losses())
         levels = read_levels(results.path, name, place.data) if place else None
-        found.append(summarise(results, arms, setting, place, levels))
+        summary = summarise(results, arms, setting, place, levels)
+        # Arms that a setting runs only when they are named have a row once they were.
+        summary.rows = [row for row in summary.rows if row.arm.tier <= setting.tiers or row.searched]
+        found.append(summary)
     return found
 
 
@@ -130,8 +132,8 @@ def list_jobs(jobs: list[Job], results: Results, arms: list[Arm]) -> None:
     done = results.losses()
     voids, failures = (sum(results.bad(digest)[i] for digest in results.records) for i in (0, 1))
     for arm in arms:
-        if arm.missing:
-            print(f"cannot run: {arm.name}: {arm.missing}")
+        if arm.missing or arm.waits:
+            print(f"cannot run: {arm.name}: {arm.missing or arm.waits}")
     for job in jobs:
         print(f"next: {job.name:48} {job.choice:28} rate {job.rate:<10g} {job.seconds:6,.0f} s")
     hours = sum(map(expected_seconds, jobs)) / 3600
@@ -208,8 +210,8 @@ def run(arguments: argparse.Namespace, setting: Setting, settings: dict[str, Set
         list_jobs(jobs(results.losses(), ()), results, arms)
         return 0
     for arm in chosen:
-        if arm.missing:
-            print(f"cannot run: {arm.name}: {arm.missing}", file=sys.stderr)
+        if arm.missing or arm.waits:
+            print(f"cannot run: {arm.name}: {arm.missing or arm.waits}", file=sys.stderr)
     levels = measure_levels(arguments.data, setting, place, results.path)
     print(f"plateaus: {levels['unigram_entropy']:.3f} nats by frequency, {levels['order_free']:.3f} without order")
     options = queue_options(arguments, setting)

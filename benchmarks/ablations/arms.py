@@ -46,6 +46,8 @@ class Arm:
     """Parts of the setting's budget; each is a run with a schedule of its own that ends there."""
     missing: str | None = None
     """Why it cannot run with this version of the trainer."""
+    waits: str | None = None
+    """What must be run before it."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def problem(values: Values) -> str | None:
     try:
         make_config(nested(values), "arm")
     except ConfigError as error:
-        return str(error).splitlines()[0].removeprefix("arm: ")
+        return str(error).splitlines()[0].removeprefix("arm: ").partition("; allowed here")[0]
     return None
 
 

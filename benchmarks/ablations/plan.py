@@ -87,12 +87,15 @@ def make_job(
 
 
 def frontier(losses: Mapping[float, float], rates: Sequence[float], start: float) -> list[float]:
-    """Rates that must still be tried: until the best one has a worse neighbour on either side (or the grid's end)."""
-    if not losses:
-        middle = rates.index(start)
-        return list(rates[max(0, middle - 1) : middle + 2])
-    best = rates.index(min(losses, key=lambda rate: (losses[rate], rate)))
-    return [rate for rate in rates[max(0, best - 1) : best + 2] if rate not in losses]
+    """Rates that must still be tried: the start and its neighbours, then until the best one has a worse neighbour on
+    either side (or the grid's end). Which ones that are does not depend on the order in which runs end."""
+
+    def near(rate: float) -> list[float]:
+        middle = rates.index(rate)
+        around = {rates[max(0, middle - 1)], rates[min(len(rates) - 1, middle + 1)]} - {rate}
+        return [rate for rate in (rate, *sorted(around)) if rate not in losses]
+
+    return near(start) or near(min(losses, key=lambda rate: (losses[rate], rate)))
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ def pending(arms: Sequence[Arm], setting: Setting, place: Place, losses: Losses,
     """
     jobs: dict[str, Job] = {}
     for tier in sorted({arm.tier for arm in arms}):
-        members = [arm for arm in arms if arm.tier == tier and arm.missing is None]
+        members = [arm for arm in arms if arm.tier == tier and not (arm.missing or arm.waits)]
         for arm in members:
             jobs |= {job.digest: job for job in search(arm, setting, place, losses).open}
         runs = [(number, job) for number, arm in enumerate(members) for job in reported(arm, setting, place, losses)]

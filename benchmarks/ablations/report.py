@@ -42,14 +42,15 @@ def left_cell(summary: Summary, row: Row) -> str:
     return " / ".join("never" if time is None else f"{time:,.0f}" for time in summary.left(row))
 
 
-def main_table(summary: Summary) -> list[list[str]]:
+def main_table(summary: Summary, titles: bool = False) -> list[list[str]]:
+    """A row an arm, after a head; with `titles` its name is followed by what it is."""
     head = [
         "arm", "loss, nats (seeds)", "difference", "s to BERT's loss", "left plateau 1 / 2, s", "tokens/s",
         "rate", "choice", "searched", "void",
     ]  # fmt: skip
     body = [
         [
-            row.arm.name,
+            f"`{row.arm.name}` {row.arm.title}" if titles else row.arm.name,
             loss_cell(row),
             difference_cell(summary, row),
             seconds_cell(summary, row),
@@ -140,7 +141,7 @@ def ratios(summary: Summary) -> str:
 
 def section(summary: Summary, plot: str | None) -> str:
     """Markdown of one setting."""
-    parts = [heading(summary), markdown(main_table(summary)), ratios(summary)]
+    parts = [heading(summary), markdown(main_table(summary, titles=True)), ratios(summary)]
     for table, title in ((budgets_table(summary), "Parts of the budget"), (measures_table(summary), BANDS_HEADER)):
         if len(table) > 1:
             parts += [f"{title[0].upper()}{title[1:]}:", markdown(table)]

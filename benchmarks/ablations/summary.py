@@ -157,8 +157,8 @@ def summarise(
 def _row(results: Results, losses: dict[str, float], arm: Arm, setting: Setting, place: Place | None) -> Row:
     if arm.missing:
         return Row(arm, f"cannot run: {arm.missing}")
-    if place is None:
-        return Row(arm, "not yet run")
+    if place is None or arm.waits:
+        return Row(arm, f"not yet run; {arm.waits}" if arm.waits else "not yet run")
     found = search(arm, setting, place, losses)
     row = Row(arm, "not yet run", searched=len(found.tried))
     if found.choice is None or found.rate is None:

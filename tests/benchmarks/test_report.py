@@ -99,8 +99,8 @@ def test_the_document_keeps_what_people_wrote(results, arms, setting, place) -> 
     assert once == refresh(once, "generated: small", content)
     assert once.startswith("# Ours\n\nwords\n")
     assert once.endswith("more words \\1\n")
-    assert "| bert | 4.000 ± 0.010 (3) |" in once
-    assert "old" not in once
+    assert "| `bert` bert | 4.000 ± 0.010 (3) |" in once
+    assert "\nold\n" not in once
     with pytest.raises(DocumentError, match="once each"):
         refresh("nothing", "generated: small", content)
 
