@@ -44,7 +44,7 @@ class NoteTable(nn.Module):
         if self.config.scale == "input":
             length_P1 = x_PD.detach().norm(dim=-1, keepdim=True)
             note_PD = note_PD * (length_P1 / note_PD.norm(dim=-1, keepdim=True).clamp(min=1e-12))
-        share_P1 = (self.noted(words.word_P) * self.config.share).to(x_BTD.dtype).unsqueeze(-1)
+        share_P1 = (self.noted(words.word_P).to(x_BTD.dtype) * self.config.share).unsqueeze(-1)
         mixed_PD = x_PD + share_P1 * (note_PD - x_PD)
         return x_BTD.flatten(0, 1).index_copy(0, words.token_P, mixed_PD).view_as(x_BTD)
 
