@@ -22,6 +22,7 @@ from trainer.checkpoint import (
 )
 from trainer.compiling import compile_or_eager, forget_compiled
 from trainer.config import TrainConfig, build_config, to_toml
+from trainer.data.frequency import token_counts
 from trainer.data.held_out import held_out
 from trainer.data.open import Shards
 from trainer.data.rare import NoteWindow, note_words
@@ -32,7 +33,6 @@ from trainer.distributed import World, check_divides, joined, laid_out_like, rep
 from trainer.evaluate.held_out import (
     HeldOutLosses,
     held_out_losses,
-    token_counts,
     unigram_entropy,
     unigram_logs,
 )

@@ -137,7 +137,8 @@ def collate(
     drawn = np.concatenate([np.arange(p.drawn, p.drawn + len(p)) for p in parts])
     stream = np.repeat(np.array(keys, dtype=np.uint64), counts)
     marked = None if rare is None or masking.rare == "plain" else rare.rare_BT
-    index, target = masking.apply(tokens, marked, stream, row, drawn, corpus.vocabulary_size, corpus.marks)
+    tickets = corpus.tickets(masking.bands)
+    index, target = masking.apply(tokens, marked, stream, row, drawn, corpus.vocabulary_size, corpus.marks, tickets)
     return Batch(
         tokens_BT=torch.from_numpy(tokens),
         segments_BT=torch.from_numpy(segments),

@@ -18,6 +18,9 @@ GAMMA: Final = np.uint64(0x9E3779B97F4A7C15)
 MIX_1: Final = np.uint64(0xBF58476D1CE4E5B9)
 MIX_2: Final = np.uint64(0x94D049BB133111EB)
 
+TICKETS: Final = np.uint64(1 << 40)
+"""First draw of the tickets of a row; all others come before it."""
+
 ROUNDS: Final = 8
 """Of the Feistel network. Even, so that both halves are keyed equally often; 4 pass the statistics on large n, small n
 gains from more (at n = 4 all 24 orders come equally often)."""
@@ -157,6 +160,7 @@ def mask_units(
     unit_starts: np.ndarray,
     longest_unit: int,
     span_below: np.ndarray,
+    tickets: np.ndarray,
     stream_B: np.ndarray,
     row_B: np.ndarray,
     rate_B: np.ndarray,
@@ -170,9 +174,11 @@ def mask_units(
     after longest_unit pieces; a rare word (rare_BT: 1 inside, 2 at its first piece) is one unit.
 
     The units are shuffled (Fisher-Yates; rare ones first if rare_first, else rare ones are left out) and taken while
-    they fit the number of pieces wanted. With span_below (cumulated shares of 1, 2, ... units, in 2^-32ths) each draws
-    how many units are taken together from it on, all treated alike. Draws of a row: 0 the rounding, 2i + 1 the i-th of
-    the shuffle (upper half) and the length of its span (lower half), 2p + 2 as in `mask`.
+    they fit the number of pieces wanted. With `tickets` (of every id) the order is instead that of a draw in which a
+    unit has the tickets of its piece with the most: which unit comes next has chances in proportion. With span_below
+    (cumulated shares of 1, 2, ... units, in 2^-32ths) each draws how many units are taken together from it on, all
+    treated alike. Draws of a row: 0 the rounding, 2i + 1 the i-th of the shuffle (upper half) and the length of its
+    span (lower half), 2p + 2 as in `mask`, TICKETS + 256 p + t ticket t of the unit that begins at p; the least counts.
     """
     pool = np.uint64(vocabulary_size - FIRST_ORDINARY)
     half = np.uint64(32)
@@ -181,6 +187,7 @@ def mask_units(
     taken = np.empty(width, dtype=np.bool_)
     shuffled = np.empty(width, dtype=np.int64)
     treated_as = np.empty(width, dtype=np.int64)
+    ticket = np.empty(width, dtype=np.uint64)
     m = 0
     for r in range(len(tokens_BT)):
         row, rare = tokens_BT[r], rare_BT[r]
@@ -213,6 +220,17 @@ def mask_units(
             if not rare[start[u]]:
                 shuffled[at] = u
                 at += 1
+        if len(tickets):
+            for u in range(units):
+                best = np.uint64(0xFFFFFFFFFFFFFFFF)
+                most = 0
+                for p in range(start[u], start[u] + size[u]):
+                    most = max(most, tickets[row[p]])
+                for t in range(most):
+                    best = min(best, draw(key, TICKETS + np.uint64(256 * start[u] + t)))
+                ticket[u] = best
+            for first, end in ((0, rare_units), (rare_units, units)):
+                shuffled[first:end] = shuffled[first:end][np.argsort(ticket[shuffled[first:end]])]
         taken[:units] = False
         treated_as[:] = -1
         for i in range(units):
@@ -220,7 +238,7 @@ def mask_units(
                 break
             word = draw(key, np.uint64(2 * i + 1))
             end = rare_units if i < rare_units else units
-            j = i + np.int64(scale(word, np.uint64(end - i)))
+            j = i if len(tickets) else i + np.int64(scale(word, np.uint64(end - i)))
             first = shuffled[j]
             shuffled[j] = shuffled[i]
             if taken[first]:

@@ -8,7 +8,8 @@ row's ordinary pieces (fairseq's probabilistic rounding: the expectation is exac
 Which positions: single pieces by selection sampling (Knuth, TAOCP 2, 3.4.2, algorithm S: every set of that size is
 equally likely); or whole words (BERT's whole-word masking: words in random order, those that would exceed the number
 are passed over); or spans of words of geometric length (Joshi et al., SpanBERT, TACL 2020: p = 0.2, at most 10 words,
-one treatment for a whole span).
+one treatment for a whole span). Or more of the rare pieces, at the same rate over all: pieces fall in bands of
+frequency, each with so many tickets in the draw (`bands`).
 """
 
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ LONGEST_WORD: Final = 12
 
 LONGEST_SPAN: Final = 10
 SPAN_SHARE: Final = 0.2
+
+MOST_TICKETS: Final = 64
+"""Of a band; a row draws as many numbers as its units have tickets."""
 
 Unit = Literal["piece", "word", "span"]
 Rare = Literal["plain", "mask", "spare"]
@@ -55,6 +59,12 @@ class Masking:
     schedule_rows: int = 0
     """... over so many rows of the stream, all ranks together, and stays there."""
 
+    bands: tuple[int, ...] = ()
+    """Tickets of a piece in the draw of what is predicted, by band of frequency: so many bands of equal shares of all
+    tokens, the most frequent pieces first. (1, 2, 4): of two units left in the draw one of rare pieces is four times as
+    likely to come next as one of frequent ones. A word has those of its rarest piece. () and equal ones: no difference.
+    """
+
     def __post_init__(self) -> None:
         for name in ("rate", "mask_share", "random_share"):
             if not 0 <= getattr(self, name) <= 1:
@@ -65,6 +75,9 @@ class Masking:
             )
         if self.final_rate is not None and not (0 <= self.final_rate <= 1 and 1 <= self.schedule_rows < ONE // 4):
             raise ValueError("masking.final_rate needs a value of 0 to 1 and schedule_rows of 1 to 2^30")
+
+        if not all(1 <= tickets <= MOST_TICKETS for tickets in self.bands):
+            raise ValueError(f"masking.bands {list(self.bands)}: 1 to {MOST_TICKETS} tickets a band")
 
     def rates(self, drawn: NDArray[np.int64]) -> NDArray[np.uint64]:
         """The rate of rows by their number in the stream, in 2^-32ths."""
@@ -96,26 +109,30 @@ class Masking:
         drawn_B: NDArray[np.int64],
         vocabulary_size: int,
         marks: Marks,
+        tickets: NDArray[np.uint8] | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Masks rows in place; returns (flat positions, ascending; original ids) of what is predicted.
 
         `rare_BT`: 2 at the first piece of a rare word, 1 at its others, 0 elsewhere; wanted unless `rare` is 'plain'.
         `stream_B`, `row_B`: key of each row's window (`window_key`), and its number there; `drawn_B`: in the stream.
+        `tickets`: of every id (`frequency.band_tickets`); wanted with `bands`.
         """
         rows, width = tokens_BT.shape
         # One more than rate * ordinary pieces is the most that a row can be asked for, but never more than it holds.
         size = min(rows * width, int(self.highest_rate * rows * width) + 2 * rows)
         index, target = np.empty(size, dtype=np.int64), np.empty(size, dtype=np.int64)
         rates, (mask_below, random_below) = self.rates(drawn_B), self.treatments()
-        if self.unit == "piece" and self.rare == "plain":
+        if self.unit == "piece" and self.rare == "plain" and not self.bands:
             m = mask(tokens_BT, stream_B, row_B, rates, mask_below, random_below, vocabulary_size, index, target)
         else:
             if rare_BT is None:
                 rare_BT = np.zeros((rows, width), dtype=np.uint8)
             starts = (marks.flags & START) != 0 if self.unit != "piece" else np.ones(vocabulary_size, dtype=np.bool_)
             spans = span_shares() if self.unit == "span" else np.empty(0, dtype=np.uint64)
+            if tickets is None:
+                tickets = np.empty(0, dtype=np.uint8)
             m = mask_units(
-                tokens_BT, rare_BT, self.rare != "spare", starts, LONGEST_WORD, spans, stream_B, row_B, rates,
+                tokens_BT, rare_BT, self.rare != "spare", starts, LONGEST_WORD, spans, tickets, stream_B, row_B, rates,
                 mask_below, random_below, vocabulary_size, index, target,
             )  # fmt: skip
         return index[:m], target[:m]

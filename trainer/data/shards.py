@@ -16,6 +16,7 @@ from schemas.manifest import FileEntry, read_manifest
 from schemas.shard import SchemaError, open_shard
 from schemas.vocabulary import FIRST_ORDINARY
 from trainer.data.corpus_error import CorpusError
+from trainer.data.frequency import band_tickets, token_counts
 from trainer.data.marks import Marks
 from trainer.data.remote import FETCHERS, RemoteCorpus
 
@@ -117,6 +118,7 @@ class Corpus:
         self.bytes = sum(entry.bytes for entry in entries)
 
         self._lock = threading.Lock()
+        self._tickets: dict[tuple[int, ...], NDArray[np.uint8]] = {}
         self._shards: list[Shard] = []
         lengths, total = [np.empty(0, np.int32)], 0
         for entry in entries:
@@ -139,6 +141,13 @@ class Corpus:
     def marks(self) -> Marks:
         """What the vocabulary's pieces say about words and sentences."""
         return Marks.read(self.directory, self.vocabulary_size)
+
+    def tickets(self, bands: tuple[int, ...]) -> NDArray[np.uint8] | None:
+        """Of every id, for masks by bands of frequency (`Masking.bands`); None where there are no bands."""
+        if bands and bands not in self._tickets:
+            counts = token_counts(self.directory, self.vocabulary_size)
+            self._tickets[bands] = band_tickets(counts, bands)
+        return self._tickets.get(bands)
 
     def locate(self, documents: NDArray[np.int64]) -> tuple[NDArray[np.uint64], Any]:
         """Memory address of each document's first token, and what keeps them valid."""

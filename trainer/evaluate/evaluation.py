@@ -10,12 +10,13 @@ import torch
 from schemas.manifest import file_digest
 from trainer.config import TrainConfig, build_config
 from trainer.data.batch import Batch
+from trainer.data.frequency import token_counts
 from trainer.data.held_out import held_out
 from trainer.data.masking import Masking
 from trainer.data.open import Shards
 from trainer.data.shards import Corpus, CorpusError
 from trainer.evaluate.bands import occurrences, score_targets, score_words
-from trainer.evaluate.held_out import evaluate_run, held_out_loss, token_counts, unigram_logs
+from trainer.evaluate.held_out import evaluate_run, held_out_loss, unigram_logs
 from trainer.evaluate.minimal_pairs import (
     Paradigm,
     SentenceScorer,

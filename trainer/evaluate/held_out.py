@@ -5,16 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-import schemas.arrow
 from schemas.manifest import file_digest
-from schemas.shard import SchemaError, open_shard
 from schemas.vocabulary import FIRST_ORDINARY
 from trainer.config import build_config
 from trainer.data.batch import Batch
+from trainer.data.frequency import token_counts
 from trainer.data.held_out import held_out
 from trainer.data.rare import NoteWindow, note_words
 from trainer.data.shards import Corpus, CorpusError
@@ -43,19 +41,6 @@ class HeldOut:
     """Mean of -ln q over the same targets as the loss; q from `frequency/tokens.arrow`, counts plus one."""
     targets: int
     rows: int
-
-
-def token_counts(directory: str | Path, vocabulary_size: int) -> NDArray[np.int64]:
-    """Occurrences of every id in the kept documents, shape (vocabulary_size,). Raises CorpusError."""
-    path = Path(directory) / "frequency" / "tokens.arrow"
-    try:
-        table = open_shard(path, schemas.arrow.TOKEN_FREQUENCY).read_all()
-    except (SchemaError, pa.ArrowInvalid) as error:
-        raise CorpusError(f"{error}; run `siliang-pipeline prepare` again") from error
-    ids = table.column("token_id").to_numpy()
-    if len(ids) != vocabulary_size or not np.array_equal(ids, np.arange(vocabulary_size)):
-        raise CorpusError(f"{path}: {len(ids):,} ids, expected each of {vocabulary_size:,} once, in order")
-    return table.column("count").to_numpy().astype(np.int64)
 
 
 def unigram_logs(counts: NDArray[np.int64]) -> torch.Tensor:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from trainer.data.masking import Masking
+from trainer.data.masking import MOST_TICKETS, Masking
 from trainer.sections.section import Section
 
 
@@ -55,6 +55,9 @@ class DataConfig(Section):
     """What is chosen: single pieces, whole words, or spans of words of geometric length (SpanBERT)."""
     mask_rare: Literal["plain", "mask", "spare"] = "plain"
     """Rare words of the shards: like any other, masked before all others, or never masked."""
+    mask_bands: tuple[int, ...] = ()
+    """More of the rare pieces, at the same rate over all: tickets in the draw by band of frequency, most frequent band
+    first; each band holds an equal share of all tokens. [1, 2, 4] asks mostly for the rarer two thirds."""
     mask_share: float = Field(default=0.8, ge=0, le=1)
     """Of those, the share that becomes [MASK]; what is neither masked nor random stays as it is."""
     random_share: float = Field(default=0.1, ge=0, le=1)
@@ -71,6 +74,7 @@ class DataConfig(Section):
             unit=self.mask_unit,
             rare=self.mask_rare,
             final_rate=self.mask_rate_final,
+            bands=self.mask_bands,
             schedule_rows=self.mask_rate_steps * self.batch_rows,
         )
 
@@ -85,6 +89,14 @@ class DataConfig(Section):
             raise ValueError(f"weights change at steps {steps}: they must rise")
         if len({source.path for source in self.sources}) < len(self.sources):
             raise ValueError("sources: a path is given twice")
+        return self
+
+    @model_validator(mode="after")
+    def _bands(self) -> "DataConfig":
+        if self.mask_bands and (len(self.mask_bands) < 2 or not all(1 <= t <= MOST_TICKETS for t in self.mask_bands)):
+            raise ValueError(
+                f"mask_bands {list(self.mask_bands)}: two bands or more, each of 1 to {MOST_TICKETS} tickets"
+            )
         return self
 
     @model_validator(mode="after")

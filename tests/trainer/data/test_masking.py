@@ -1,17 +1,21 @@
 """Masks against a plain reference: Python integers, one position at a time, written from the docstrings alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.vocabulary import FIRST_ORDINARY, MASK
-from trainer.data.kernels import draw
+from trainer.data.frequency import band_tickets
+from trainer.data.kernels import TICKETS, draw
 from trainer.data.marks import START, Marks
 from trainer.data.masking import LONGEST_WORD, Masking, span_shares, window_key
 
 WORD = (1 << 64) - 1
 ONE = 1 << 32
+TICKETS = int(TICKETS)
 
 
 def split_mix(state, count):
@@ -64,14 +68,14 @@ def reference_masks(rows, first_row, seed, epoch, window, masking, vocabulary_si
 WORDS = Marks(np.array([START if k % 3 == 0 else 0 for k in range(10_000)], dtype=np.uint8))
 
 
-def masked(rows, first_row, seed, epoch, window, masking, vocabulary_size, rare=None, drawn=0):
+def masked(rows, first_row, seed, epoch, window, masking, vocabulary_size, rare=None, drawn=0, tickets=None):
     rows = np.array(rows, dtype=np.int64)
     count = len(rows)
     stream = np.full(count, window_key(seed, epoch, window), dtype=np.uint64)
     rare = None if rare is None else np.array(rare, dtype=np.uint8)
     index, target = masking.apply(
         rows, rare, stream, np.arange(first_row, first_row + count), np.arange(drawn, drawn + count), vocabulary_size,
-        WORDS,
+        WORDS, tickets,
     )  # fmt: skip
     return rows, index, target
 
@@ -194,8 +198,13 @@ def units_of(row, rare, masking):
     return found
 
 
-def reference_units(rows, rares, first_row, seed, epoch, window, masking, vocabulary_size):
-    """As reference_masks, for words, spans and rare words."""
+def ticket(key, number):
+    """Draw TICKETS + number of a row's stream."""
+    return split_mix((key + (TICKETS + number) * 0x9E3779B97F4A7C15) & WORD, 1)[0]
+
+
+def reference_units(rows, rares, first_row, seed, epoch, window, masking, vocabulary_size, tickets=None):
+    """As reference_masks, for words, spans, rare words and tickets."""
     rows, targets = [list(row) for row in rows], []
     mask_below = round(masking.mask_share * ONE)
     random_below = round((masking.mask_share + masking.random_share) * ONE)
@@ -206,12 +215,15 @@ def reference_units(rows, rares, first_row, seed, epoch, window, masking, vocabu
         left = (round(masking.rate * ONE) * sum(len(u) for u, _ in units) + (draws[0] >> 32)) // ONE
         waiting = [k for k, (_, r) in enumerate(units) if r] + [k for k, (_, r) in enumerate(units) if not r]
         rare_count = sum(r for _, r in units)
+        if tickets is not None:
+            least = [min(ticket(key, 256 * u[0] + t) for t in range(max(tickets[row[p]] for p in u))) for u, _ in units]
+            waiting.sort(key=lambda k: (not units[k][1], least[k]))
         treated = {}
         for i in range(len(units)):
             if left == 0:
                 break
             end = rare_count if i < rare_count else len(units)
-            j = i + (draws[2 * i + 1] >> 32) * (end - i) // ONE
+            j = i if tickets is not None else i + (draws[2 * i + 1] >> 32) * (end - i) // ONE
             first, waiting[j] = waiting[j], waiting[i]
             if units[first][0][0] in treated:
                 continue
@@ -249,14 +261,20 @@ def reference_units(rows, rares, first_row, seed, epoch, window, masking, vocabu
     rate=st.floats(0, 1),
     unit=st.sampled_from(["piece", "word", "span"]),
     rare_words=st.sampled_from(["mask", "spare"]),
+    tickets=st.none() | st.lists(st.integers(1, 5), min_size=100, max_size=100),
 )
-def test_units_equal_the_reference(rows, first_row, seed, rate, unit, rare_words):
+def test_units_equal_the_reference(rows, first_row, seed, rate, unit, rare_words, tickets):
     masking = Masking(rate, 0.5, 0.3, unit=unit, rare=rare_words)
     # Special pieces are in no rare word.
     rare = [[flag if piece >= FIRST_ORDINARY else 0 for piece, flag in row] for row in rows]
     pieces = [[piece for piece, _ in row] for row in rows]
-    expected_rows, expected = reference_units(pieces, rare, first_row, seed, 1, 2, masking, 100)
-    found, index, target = masked(pieces, first_row, seed, 1, 2, masking, 100, rare)
+    if tickets is not None:
+        masking = replace(masking, bands=(1, 64))
+        tickets = np.array(tickets, dtype=np.uint8)
+    expected_rows, expected = reference_units(
+        pieces, rare, first_row, seed, 1, 2, masking, 100, None if tickets is None else tickets.tolist()
+    )
+    found, index, target = masked(pieces, first_row, seed, 1, 2, masking, 100, rare, tickets=tickets)
     assert found.tolist() == expected_rows
     assert list(zip(index.tolist(), target.tolist(), strict=True)) == expected
 
@@ -306,6 +324,35 @@ def test_the_rate_follows_its_schedule_by_row():
     early, late = (len(masked(text(), 0, 1, 0, 0, masking, 10_000, drawn=d)[1]) for d in (0, 5000))
     assert 0.25 < early / (400 * 64) < 0.30
     assert abs(late / (400 * 64) - 0.15) < 0.001
+
+
+def test_rare_pieces_are_predicted_more_often_at_the_same_rate():
+    """Half of the pieces have four tickets. A draw of few has the odds of the tickets; of all pieces 20 % here."""
+    draw = np.random.default_rng(0)
+    rows = np.where(draw.random((4000, 50)) < 0.5, 20, 60)
+    tickets = np.ones(100, dtype=np.uint8)
+    tickets[60] = 4
+    rates = {}
+    for rate in (0.02, 0.2):
+        _, index, target = masked(rows, 0, 1, 0, 0, Masking(rate, bands=(1, 4)), 100, tickets=tickets)
+        assert abs(len(index) / rows.size - rate) < 0.001
+        rates[rate] = (target == 60).mean() / (target == 20).mean()
+    assert abs(rates[0.02] - 4) < 0.35
+    # The more are taken the fewer of the rare ones are left.
+    assert 3 < rates[0.2] < 3.7
+    _, index, target = masked(rows, 0, 1, 0, 0, Masking(1.0, bands=(1, 4)), 100, tickets=tickets)
+    assert len(index) == rows.size
+
+
+def test_bands_hold_equal_shares_of_the_tokens():
+    counts = np.zeros(12, dtype=np.int64)
+    counts[[2, 6, 7, 8, 9, 10]] = 1000, 50, 10, 20, 20, 0  # [CLS] counts nothing
+    found = band_tickets(counts, (1, 3))
+    assert found[6:].tolist() == [1, 3, 3, 3, 3, 3]
+    assert band_tickets(counts, (1, 2, 3, 4))[6:].tolist() == [1 + 50 // 2 * 4 // 100, 4, 3, 4, 4, 4]
+    assert set(band_tickets(np.zeros(9, dtype=np.int64), (5, 6)).tolist()) <= {5, 6}
+    with pytest.raises(ValueError, match="bands"):
+        Masking(bands=(1, 0))
 
 
 def test_words_need_a_vocabulary_that_tells_them():
