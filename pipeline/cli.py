@@ -50,6 +50,7 @@ from pipeline.text.rules import RuleError, check_rules_config, describe_rules  #
 from pipeline.tune import render_tuning  # noqa: E402
 from pipeline.tune import tune as run_tune  # noqa: E402
 from pipeline.words.vocabulary import VocabularyError  # noqa: E402
+from pipeline.workers.pool import local_workers  # noqa: E402
 from pipeline.workspace import OutputError  # noqa: E402
 
 logging.disable(logging.NOTSET)
@@ -128,7 +129,8 @@ def prepare(
         tuple(against or ()),
         add,
     )
-    manifest = run_prepare(request, progress)
+    with local_workers(execution.processes):  # here nothing runs yet that a fork must not copy
+        manifest = run_prepare(request, progress)
     counts = manifest.counts
     out.print(
         f"{counts.input:,} records: {counts.kept:,} kept, {counts.filtered:,} filtered, "

@@ -45,6 +45,7 @@ from pipeline.stages.parts import PartRecord, Task, collect_parts, digest_of, fi
 from pipeline.stages.tally import AuditTally
 from pipeline.text.rules import check_rules_config
 from pipeline.words.given import given_vocabulary
+from pipeline.workers.pool import local_workers
 from pipeline.workspace import OutputError, StageResult, Workspace
 from schemas.manifest import Counts, FileEntry, Manifest
 
@@ -372,8 +373,15 @@ def prepare(request: Request, progress: StageProgress | None = None) -> Manifest
     Raises InputError, OutputError, ProtectError, RuleError or VocabularyError for what the user gave, PrepareError or
     JobError for what went wrong on the way; after either, the same call goes on from the finished parts.
     """
+    with local_workers():
+        return _prepare(request, progress)
+
+
+def _prepare(request: Request, progress: StageProgress | None) -> Manifest:
     check_rules_config(request.config.rules)
     run = Preparation(request, progress or StageProgress(quiet=True))
+    if request.execution.note:
+        run.progress.say(request.execution.note)
     if request.vocabulary is not None and filesystem.is_local(request.vocabulary):
         given_vocabulary(request.vocabulary)
     run.space.claim(run.config, run._given_digest())

@@ -14,6 +14,9 @@ import apache_beam as beam
 import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipeline.workers.harness import PooledRunner, unsupported
+from pipeline.workers.pool import WorkerPool, local_workers
+
 LOCAL = "FnApiRunner"
 RUNNERS = (LOCAL, "DataflowRunner", "FlinkRunner", "SparkRunner", "PortableRunner")
 
@@ -31,15 +34,31 @@ class Execution:
     options: tuple[str, ...] = ()
     """Beam's own options, passed on as they are."""
 
+    @property
+    def processes(self) -> int:
+        """Worker processes of ours that the jobs use: 0 where they run in this process, or Beam has its own."""
+        return self.workers if self._local_processes and unsupported() is None else 0
+
+    @property
+    def note(self) -> str | None:
+        """What to tell of the way that the jobs will take, if anything."""
+        if self._local_processes and (reason := unsupported()):
+            return f"workers are started anew for every job, some seconds each: {reason}"
+        return None
+
+    @property
+    def _local_processes(self) -> bool:
+        chosen = any(option.startswith("--direct_running_mode") for option in self.options)
+        return self.runner == LOCAL and self.workers > 1 and not chosen
+
     def beam_options(self) -> PipelineOptions:
         # No main session: the code is an installed package, and pickling __main__ is Beam's best-known trap.
         arguments = ["--no_save_main_session"]
         if self.runner == LOCAL:
-            # direct_num_workers does nothing in the in_memory mode, and the multi_processing mode costs a second.
-            if self.workers > 1:
-                arguments += ["--direct_running_mode=multi_processing", f"--direct_num_workers={self.workers}"]
-            else:
-                arguments += ["--direct_running_mode=in_memory", "--direct_num_workers=1"]
+            # in_memory is also the mode that leaves a PooledRunner its workers; multi_processing has its own.
+            processes = self.workers if self.processes == 0 else 1
+            mode = "multi_processing" if processes > 1 else "in_memory"
+            arguments += [f"--direct_running_mode={mode}", f"--direct_num_workers={processes}"]
         return PipelineOptions([*arguments, *self.options])
 
 
@@ -59,8 +78,9 @@ class _Watch:
     By a signal of its own: SIGINT is ignored in background jobs of a shell, and a signal is all that ends a wait.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pool: WorkerPool) -> None:
         self.death: str | None = None
+        self._pool = pool
         self._previous = threading.excepthook
         self._main = threading.current_thread() is threading.main_thread()
         self._handler: Any = None
@@ -69,27 +89,32 @@ class _Watch:
     def _interrupt(number: int, frame: FrameType | None) -> None:
         raise _WorkerDied
 
-    def _hook(self, arguments: threading.ExceptHookArgs) -> None:
-        found = re.search(r"Worker subprocess exited with return code (-?\d+)", str(arguments.exc_value))
-        if found is None:
-            # A dead worker breaks its channels: each of Beam's threads would print a traceback of its own.
-            frames = traceback.walk_tb(arguments.exc_traceback)
-            if not any("apache_beam" in frame.f_code.co_filename for frame, _ in frames):
-                self._previous(arguments)
-            return
-        code = int(found[1])
+    def _died(self, code: int) -> None:
         reason = "killed (out of memory?)" if code in (137, -9) else f"exit code {code}"
         self.death = f"a worker process ended early: {reason}"
+        self._pool.kill()  # or the end of the others' work would be waited for
         if self._main:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
+    def _hook(self, arguments: threading.ExceptHookArgs) -> None:
+        # Where Beam has workers of its own, a thread of it ends so when one of them does.
+        if found := re.search(r"Worker subprocess exited with return code (-?\d+)", str(arguments.exc_value)):
+            self._died(int(found[1]))
+            return
+        # A dead worker breaks its channels: each of Beam's threads would print a traceback of its own.
+        frames = traceback.walk_tb(arguments.exc_traceback)
+        if not any("apache_beam" in frame.f_code.co_filename for frame, _ in frames):
+            self._previous(arguments)
+
     def __enter__(self) -> "_Watch":
         threading.excepthook = self._hook
+        self._pool.on_death = self._died
         if self._main:
             self._handler = signal.signal(signal.SIGUSR1, self._interrupt)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._pool.on_death = None
         if self._main:
             signal.signal(signal.SIGUSR1, self._handler)
         # After a death the hook stays: Beam's threads go on failing until the process ends.
@@ -104,8 +129,10 @@ def _last_line(error: BaseException) -> str:
     return re.sub(r"\s*\[while running .*", "", text)
 
 
-def stop_workers() -> None:
+def stop_workers(pool: WorkerPool) -> None:
     """Ends every child process of the driver; part files stay whole, for they appear by rename."""
+    pool.kill()
+    pool.close()
     children = psutil.Process().children(recursive=True)
     for child in children:
         try:
@@ -121,20 +148,21 @@ def run_job(name: str, build: Callable[[beam.Pipeline], object], execution: Exec
     More local workers than tasks would only cost their start, a second and 200 MB each.
     """
     execution = replace(execution, workers=max(1, min(execution.workers, tasks)))
-    with _Watch() as watch:
+    with local_workers() as pool, _Watch(pool) as watch:
         try:
-            pipeline = beam.Pipeline(runner=execution.runner, options=execution.beam_options())
+            runner = PooledRunner(pool, execution.processes) if execution.processes else execution.runner
+            pipeline = beam.Pipeline(runner=runner, options=execution.beam_options())
             build(pipeline)
             result = pipeline.run()
             state = result.wait_until_finish()
         except _WorkerDied:
-            stop_workers()
+            stop_workers(pool)
             raise JobError(f"stage {name}: {watch.death}; run the same command again to go on") from None
         except KeyboardInterrupt:
-            stop_workers()
+            stop_workers(pool)
             raise
         except (OSError, RuntimeError, ValueError) as error:
-            stop_workers()
+            stop_workers(pool)
             raise JobError(f"stage {name}: {_last_line(error)}") from error
     if state is not None and str(state) != "DONE":
         raise JobError(f"stage {name}: the job ended as {state}; see the runner's log")

@@ -2,7 +2,7 @@
 
     tasks 0 -> MakeParts -> (all there) -> tasks 1 -> MakeParts -> (all there) -> ...
 
-Starting a job costs a second and its worker processes; steps that exchange part files need not pay for one each.
+Starting a job costs some tenths of a second; steps that exchange part files need not pay for one each.
 """
 
 from collections.abc import Iterable

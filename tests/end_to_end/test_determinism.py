@@ -13,6 +13,7 @@ import pytest
 from pipeline.io import filesystem
 from pipeline.run import Request, prepare
 from pipeline.runner import Execution
+from pipeline.workers.worker import NAME
 
 pytestmark = pytest.mark.xdist_group("prepared")
 
@@ -92,9 +93,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(raw, prepared, root, tmp_path, c
         process.communicate()
     else:
         workers_found = [
-            child
-            for child in psutil.Process(process.pid).children(recursive=True)
-            if "apache_beam.runners.worker.sdk_worker_main" in child.cmdline() and child.name() != "sh"
+            child for child in psutil.Process(process.pid).children(recursive=True) if child.name() == NAME
         ]
         assert workers_found
         os.kill(workers_found[0].pid, signal.SIGKILL)

@@ -2,12 +2,18 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import apache_beam as beam
+import psutil
 import pytest
 
 from pipeline.runner import Execution, JobError, run_job
+from pipeline.workers.pool import local_workers
+from pipeline.workers.worker import NAME
 
 
 def numbers(step):
@@ -64,3 +70,83 @@ def test_beam_options_are_passed_on():
     assert "direct_running_mode" not in Execution(runner="FlinkRunner").beam_options().get_all_options(
         drop_default=True
     )
+
+
+def listening(pid):
+    return {c.laddr.ip for c in psutil.Process(pid).net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+
+
+def look(number, directory, driver):
+    (directory / str(os.getpid())).write_text(" ".join(listening(driver)))
+
+
+def pids(directory):
+    """Processes that a job ran in, after it was seen that nothing but this machine can speak to its servers."""
+    directory.mkdir(exist_ok=True)
+    build = lambda p: p | beam.Create(range(6)) | beam.Reshuffle() | beam.Map(look, directory, os.getpid())  # noqa: E731
+    run_job("x", build, Execution(workers=2), 6)
+    assert {path.read_text() for path in directory.iterdir()} <= {"127.0.0.1", "::ffff:127.0.0.1"}
+    return {int(path.name) for path in directory.iterdir()}
+
+
+def gone(pid):
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def wait_until(true, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_workers_live_as_long_as_the_block_and_no_longer(tmp_path):
+    with local_workers():
+        first = pids(tmp_path / "one")
+        assert pids(tmp_path / "two") <= first
+        assert not any(map(gone, first))
+        for pid in first:  # without a job nothing is lost
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda pid=pid: gone(pid))
+        second = pids(tmp_path / "three")
+        assert not second & first
+    assert all(map(gone, second))
+
+
+DRIVER = """
+import os, sys
+from pipeline.workers.pool import local_workers
+sys.path.insert(0, sys.argv[1])
+from test_runner import pids
+from pathlib import Path
+with local_workers(2):
+    print(*pids(Path(sys.argv[2])), os.getpid(), flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_no_worker_outlives_a_killed_driver(tmp_path):
+    """Forked workers: each has the driver's side of no socket but its own, else they would keep one another."""
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(Path(__file__).parent), str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert driver.stdout is not None
+    *workers, itself = map(int, driver.stdout.readline().split())
+    children = psutil.Process(driver.pid).children()
+    assert itself == driver.pid
+    assert set(workers) <= {child.pid for child in children}
+    assert {child.name() for child in children} == {NAME}
+    driver.kill()
+    driver.wait()
+    wait_until(lambda: all(gone(child.pid) for child in children))
+
+
+def test_another_beam_gets_its_own_workers(monkeypatch):
+    monkeypatch.setattr("apache_beam.__version__", "3.0.0")
+    assert Execution(workers=2).processes == 0
+    assert "3.0.0" in (Execution(workers=2).note or "")
+    assert Execution(workers=1).note is None
+    assert Execution(workers=2).beam_options().get_all_options()["direct_running_mode"] == "multi_processing"
