@@ -17,12 +17,13 @@ def loss_cell(row: Row) -> str:
     if row.loss is None:
         return row.status
     spread = f" ± {row.spread:.3f}" if row.spread is not None else ""
-    return f"{row.loss:.3f}{spread} ({len(row.seeds)})"
+    judged = " by the probe" if row.arm.judge == "probe" else ""
+    return f"{row.loss:.3f}{spread} ({len(row.seeds)}){judged}"
 
 
 def seconds_cell(summary: Summary, row: Row) -> str:
     target = summary.target(BASELINE)
-    if target is None or row.loss is None:
+    if target is None or row.loss is None or row.arm.judge == "probe":
         return ""
     found = row.seconds_to(target, summary.setting.seconds)
     return "never" if found is None else f"{found[0]:,.0f} ({found[1]})"

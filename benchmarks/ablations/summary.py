@@ -38,6 +38,18 @@ class Row:
     searched: int = 0
     """Runs of its search that count."""
 
+    def by_seed(self, judge: str) -> dict[int, float]:
+        """Seed -> loss of the run's own head ('held_out'), or of the one trained on its frozen encoder ('probe')."""
+        if judge == self.arm.judge:
+            return dict(zip(self.seeds, self.losses, strict=True))
+        if judge == "held_out":
+            return {}
+        probes = {
+            seed: _inside(run, ("measures", "probe", "held_out_loss"))
+            for seed, run in zip(self.seeds, self.runs, strict=True)
+        }
+        return {seed: loss for seed, loss in probes.items() if loss is not None}
+
     @property
     def loss(self) -> float | None:
         return mean(self.losses) if self.losses else None
@@ -57,7 +69,7 @@ class Row:
     def seconds_to(self, level: float | None, budget: float) -> tuple[float, str] | None:
         """(training seconds to a loss, how they are known): 'budgets', from runs whose own schedules ended there; or
         'curve', from the mean curve of whole runs, whose rate had not yet fallen and which therefore are late."""
-        if level is None or not self.losses:
+        if level is None or not self.losses or self.arm.judge != "held_out":
             return None
         if len(self.shares) > 1:
             found = share_to({share: mean(losses) for share, losses in self.shares.items()}, level)
@@ -91,12 +103,14 @@ class Summary:
         return row.loss if row and row.loss is not None and math.isfinite(row.loss) else None
 
     def difference(self, row: Row) -> tuple[float, float | None, int] | None:
-        """(mean difference to the arm it is one change away from, its standard deviation, seeds), seed by seed."""
+        """(mean difference to the arm it is one change away from, its standard deviation, seeds), seed by seed; both
+        by the probe where one of them is judged by it."""
         other = self.row(row.arm.against) if row.arm.against else None
         if other is None:
             return None
-        theirs = dict(zip(other.seeds, other.losses, strict=True))
-        pairs = [loss - theirs[seed] for seed, loss in zip(row.seeds, row.losses, strict=True) if seed in theirs]
+        judge = "probe" if "probe" in (row.arm.judge, other.arm.judge) else "held_out"
+        ours, theirs = row.by_seed(judge), other.by_seed(judge)
+        pairs = [loss - theirs[seed] for seed, loss in ours.items() if seed in theirs]
         if not pairs or not all(map(math.isfinite, pairs)):
             return None
         return mean(pairs), stdev(pairs) if len(pairs) > 1 else None, len(pairs)

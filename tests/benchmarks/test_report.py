@@ -133,6 +133,22 @@ def test_arms_with_equal_values_share_a_run(arm, setting, place, run_of, tmp_pat
     assert summarise(results, [two], setting, place).rows[0].status == "3 of 3 seeds"
 
 
+def test_arms_judged_by_the_probe_are_compared_by_it(arm, setting, place, run_of, tmp_path: Path) -> None:
+    arms = [arm("bert"), arm("odd-task", judge="probe", against="bert")]
+    results = Results(tmp_path)
+    while jobs := pending(arms, setting, place, results.losses(), ()):
+        run = run_of(jobs[0], 3.0 if jobs[0].arm == "bert" else 4.5)
+        run["measures"]["probe"] = {"held_out_loss": 5.0 if jobs[0].arm == "bert" else 4.5}
+        results.add(jobs[0], run)
+    summary = summarise(results, arms, setting, place, LEVELS)
+    row = summary.row("odd-task")
+    assert summary.difference(row) == (pytest.approx(-0.5), pytest.approx(0), 3)
+    assert row.seconds_to(3.0, 100) is None
+    assert summary.as_json()["arms"]["odd-task"]["seconds_to_baseline"] is None
+    cells = {line[0]: line for line in main_table(summary)}["odd-task"]
+    assert cells[1:4] == ["4.500 ± 0.000 (3) by the probe", "-0.500 ± 0.000 to bert", ""]
+
+
 @pytest.fixture(scope="module")
 def script(root: Path):
     """benchmarks/ablation.py as a module."""
