@@ -79,6 +79,21 @@ class TrainConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _task(self) -> "TrainConfig":
+        shares = (self.data.mask_share, self.data.random_share)
+        usual = tuple(DataConfig.model_fields[name].default for name in ("mask_share", "random_share"))
+        if self.task.controlled and shares not in (usual, (1.0, 0.0)):
+            raise ValueError(
+                f"data.mask_share and data.random_share do nothing with task.kind '{self.task.kind}', whose controller "
+                "reads [MASK] at every predicted position; leave them out"
+            )
+        if self.task.controlled and self.growth.grows and self.task.controller_layers is None:
+            raise ValueError("growth deepens the encoder alone, not the controller: set task.controller_layers")
+        if self.task.difficulty == "mask-rate" and self.data.mask_rate_final is not None:
+            raise ValueError("task.difficulty 'mask-rate' and data.mask_rate_final both set the rate; leave one out")
+        return self
+
     @property
     def micro_rows(self) -> int:
         """Rows of a micro-batch, over all processes."""
@@ -102,6 +117,13 @@ class TrainConfig(Section):
         except ValidationError as error:
             lines = [_problem(problem, ["model", *map(str, problem["loc"])], allowed) for problem in error.errors()]
             raise ConfigError("\n".join(lines)) from error
+        if self.task.controlled:
+            try:
+                self.task.controller(config)
+            except ValidationError as error:
+                raise ConfigError(f"key 'task': the controller: {error.errors()[0]['msg']}") from error
+            except ValueError as error:
+                raise ConfigError(str(error)) from error
         if config.max_length < self.data.sequence_length:
             raise ConfigError(
                 f"key 'model.max_length': {config.max_length} is below data.sequence_length {self.data.sequence_length}"

@@ -163,6 +163,6 @@ def load_model(run: str | Path, device: torch.device | str = "cpu") -> Task:
         # The averages are of parameters alone; notes are buffers.
         tensors = checkpoint.model | checkpoint.averages
         name = checkpoint.path
-    model = build_task(TrainConfig(task=task), config)
+    model = build_task(TrainConfig(task=task.fixed()), config)
     load_weights(model, tensors, name)
     return model.to(device).eval()

@@ -67,6 +67,8 @@ class Batch:
     """Positions that are not padding."""
     words: RareWords | None = None
     """Rare words that are visible, where notes are taken on them."""
+    draws_BT: Tensor | None = None
+    """int32: random bits of each position, where the task draws (`trainer.tasks.draws`)."""
 
     @property
     def epoch(self) -> int:

@@ -22,6 +22,8 @@ class Purpose(IntEnum):
     BLOCKS = 5
     BUCKETS = 6
     SOURCES = 7
+    CANDIDATES = 8
+    SUBSETS = 9
     EVALUATE = 20
     FINETUNE = 21
 

@@ -11,6 +11,11 @@ from trainer.model.config import NORM_EPSILON, ModelConfig
 from trainer.model.encoder import initialise
 
 
+def widened(values: Tensor) -> Tensor:
+    """At least fp32, for sums and softmax."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
 class MaskedLMHead(nn.Module):
     """dense, GELU, layer norm, then the token embeddings as output matrix, and a bias per piece (BERT)."""
 

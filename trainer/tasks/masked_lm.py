@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from trainer.model.config import ModelConfig
 from trainer.model.encoder import Encoder
 from trainer.model.flops import flops_per_token
 from trainer.model.heads import MaskedLMHead
+from trainer.tasks.chunks import summed
 from trainer.tasks.encode import encode, seen
 from trainer.tasks.task import Task, TaskOutput
 
@@ -41,16 +41,7 @@ class MaskedLM(Task):
         h_BTD = encode(self.encoder, batch)
         h_MD = h_BTD.flatten(0, 1).index_select(0, batch.target_index_M)
         targets = batch.target_M.shape[0]
-        part = max(1, HEAD_LOGITS // self.config.vocabulary_size)
-        if targets <= part:
-            total = self._loss_sum(h_MD, batch.target_M)
-        else:
-            # A list, not a running sum: the fewer additions, the closer to the sum over all.
-            sums = [
-                checkpoint(self._loss_sum, h, target, use_reentrant=False)
-                for h, target in zip(h_MD.split(part), batch.target_M.split(part), strict=True)
-            ]
-            total = torch.stack(sums).sum()
+        total = summed(self._loss_sum, max(1, HEAD_LOGITS // self.config.vocabulary_size), h_MD, batch.target_M)
         # The sum of nothing is zero and keeps its graph, where the mean of nothing would be NaN.
         loss = total / max(targets, 1)
         return TaskOutput(loss, {"masked_lm": loss.detach()}, targets, notes_ND=seen(h_BTD, batch))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from trainer.checkpoint import load_newest
 from trainer.log import read_log
 
 CHANGES = {"schedule__steps": 12, "evaluate__every_steps": 6, "optimizer__ema": 0.9}
@@ -82,6 +83,21 @@ def test_two_replicas(prepared: Path, tmp_path: Path, alone: Path, tools) -> Non
     """DDP, with micro-batches of unequal numbers of targets."""
     torchrun(tools, 2, prepared, tmp_path / "run", system__accumulate=2)
     assert_equal_runs(tmp_path / "run", alone)
+
+
+def test_two_replicas_of_a_task_with_a_controller(prepared: Path, tmp_path: Path, tools) -> None:
+    """Parts of the log too, with micro-batches of unequal counts."""
+    changes = {"task__kind": "multiple-choice", "task__difficulty": "candidates", "task__weight": 1.0}
+    torchrun(tools, 2, prepared, tmp_path / "two", **changes, system__accumulate=2)
+    tools.train(prepared, tmp_path / "one", overrides=tools.settings(**CHANGES, **changes))
+    assert_equal_runs(tmp_path / "two", tmp_path / "one")
+    logs = [read_log(tmp_path / run / "log.jsonl") for run in ("one", "two")]
+    for one, two in zip(*logs, strict=True):
+        assert one.keys() == two.keys()
+        for part in one.keys() & {"controller_loss", "main_loss", "replace_rate", "replaced_accuracy", "difficulty"}:
+            assert one[part] == pytest.approx(two[part], abs=1e-5)
+    states = [load_newest(tmp_path / run / "checkpoints", pytest.fail).state for run in ("one", "two")]
+    assert states[0].methods["difficulty"] == pytest.approx(states[1].methods["difficulty"], abs=1e-6)
 
 
 def test_rows_must_divide(prepared: Path, tmp_path: Path, tools, monkeypatch: pytest.MonkeyPatch) -> None:
