@@ -262,7 +262,7 @@ def test_bf16_autocast(make, kind: str, options: dict) -> None:
     assert other.loss.dtype == torch.float32
     other.loss.backward()
     assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in task.parameters())
-    assert float(other.terms[0].mean) == pytest.approx(float(output.terms[0].mean), rel=0.05)
+    assert other.terms[0].mean.item() == pytest.approx(output.terms[0].mean.item(), rel=0.05)
 
 
 @pytest.mark.parametrize(("kind", "options"), TASKS)
