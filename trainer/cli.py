@@ -1,4 +1,4 @@
-"""The command line: siliang-trainer train | fill | evaluate | info | plan | bench | sweep.
+"""The command line: siliang-trainer train | fill | evaluate | finetune | predict | info | plan | bench | sweep.
 
 Exit codes: 0 done, 1 failed, 2 bad usage.
 """
@@ -13,6 +13,7 @@ import typer
 from trainer.commands import add_commands
 from trainer.console import errors, print_numbers
 from trainer.evaluate.command import evaluate
+from trainer.finetune.command import finetune, predict
 from trainer.model.presets import PRESETS
 
 app = typer.Typer(
@@ -108,6 +109,8 @@ def fill(
 
 
 app.command()(evaluate)
+app.command()(finetune)
+app.command()(predict)
 add_commands(app)
 
 

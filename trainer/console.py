@@ -20,6 +20,9 @@ def errors() -> Iterator[None]:
     from trainer.evaluate.plot import PlotError
     from trainer.evaluate.rare_words import RareWordsError
     from trainer.fill import FillError
+    from trainer.finetune.labels import LabelError
+    from trainer.finetune.search import FinetuneError
+    from trainer.finetune.table import TableError
     from trainer.guard import DivergedError
     from trainer.precision import DeviceError
     from trainer.run import RunError, RunInUseError
@@ -29,7 +32,7 @@ def errors() -> Iterator[None]:
         yield
     except (ConfigError, RunInUseError, FillError, DeviceError, PlotError) as error:
         _fail(error, 2)
-    except (PairsError, RareWordsError) as error:
+    except (PairsError, RareWordsError, TableError, LabelError, FinetuneError) as error:
         _fail(error, 1)
     except (ManifestError, CorpusError, CheckpointError, DivergedError, RunError, TokenizerError, OSError) as error:
         _fail(error, 1)

@@ -14,7 +14,7 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer.checkpoint import MODEL_FILE, CheckpointError, checkpoints, load_newest, unshared
 from trainer.config import TrainConfig
@@ -116,8 +116,14 @@ class RunDirectory:
             raise RunError(f"{self.path}: does not say what it was trained on; pass --shards DIR") from error
 
 
-def load_weights(model: Task, tensors: dict[str, Tensor], name: str | Path) -> None:
-    """Copies tensors by name. Raises CheckpointError where names or shapes do not fit; tied names may be left out."""
+def load_weights(model: nn.Module, tensors: dict[str, Tensor], name: str | Path) -> None:
+    """Copies tensors by name; tied names may be left out.
+
+    Raises CheckpointError where names or shapes do not fit, or a value is not finite.
+    """
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{name}: {key} holds values that are not finite")
     wanted = unshared(model.state_dict())
     if missing := sorted(wanted.keys() - tensors.keys()):
         raise CheckpointError(f"{name}: lacks {', '.join(missing[:5])}")
@@ -147,6 +153,8 @@ def load_model(run: str | Path, device: torch.device | str = "cpu") -> Task:
                 raise CheckpointError(
                     f"{directory.model_config}: schema {described.get('schema')!r}, not {MODEL_SCHEMA}"
                 )
+            if described.get("task") == "classification":
+                raise RunError(f"{run}: holds a fine-tuned classifier, which `predict` uses; name the run it came from")
             config = ModelConfig.model_validate(described["config"])
             # Runs from before there were several tasks name none but masked LM.
             task = TaskConfig.model_validate(described.get("task_config", {}))

@@ -35,8 +35,10 @@ def buckets(
     epoch: int,
     window: int = 4096,
     multiple: int = MULTIPLE,
+    rows: int | None = None,
 ) -> list[Bucket]:
-    """All examples of an epoch once, in batches of at most `batch_tokens` positions (a single row may exceed it).
+    """All examples of an epoch once, in batches of at most `batch_tokens` positions (a single row may exceed it) and,
+    where told, at most `rows` rows.
 
     The shuffled epoch is cut in windows; within one the examples are sorted by length, cut in batches, and the batches
     shuffled. Lengths are without [CLS] and [SEP]; rows hold at most `longest` positions with them, and longer examples
@@ -53,7 +55,7 @@ def buckets(
         widths = np.minimum(-(-sizes // multiple) * multiple, longest)
         found, start = [], 0
         for k in range(1, len(examples) + 1):
-            if k == len(examples) or widths[k] * (k + 1 - start) > batch_tokens:
+            if k == len(examples) or widths[k] * (k + 1 - start) > batch_tokens or k - start == rows:
                 found.append(Bucket(examples[start:k], int(widths[k - 1])))
                 start = k
         places = np.arange(len(found), dtype=np.int64)
