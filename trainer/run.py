@@ -7,6 +7,7 @@ RUN/config.toml  data.json  vocabulary/siliang.model  checkpoints/step-NNNNNNNN/
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,22 @@ class RunDirectory:
             raise RunError(f"{self.path}: does not say what it was trained on; pass --shards DIR") from error
 
 
+def check_shapes(
+    tensors: dict[str, Tensor], config: ModelConfig, build: Callable[[], nn.Module], name: str | Path
+) -> None:
+    """Before a model is built: a made-up config must not make this machine fill its memory. Raises CheckpointError."""
+    layers = {key.split(".")[2] for key in tensors if key.startswith("encoder.layers.")}
+    if len(layers) != config.layers:
+        raise CheckpointError(f"{name}: {len(layers)} layers, its config tells {config.layers}")
+    with torch.device("meta"):
+        wanted = build().state_dict()
+    for key, tensor in wanted.items():
+        if key in tensors and tensors[key].shape != tensor.shape:
+            raise CheckpointError(
+                f"{name}: {key} has shape {list(tensors[key].shape)}, its config tells {list(tensor.shape)}"
+            )
+
+
 def load_weights(model: nn.Module, tensors: dict[str, Tensor], name: str | Path) -> None:
     """Copies tensors by name; tied names may be left out.
 
@@ -159,7 +176,10 @@ def load_model(run: str | Path, device: torch.device | str = "cpu") -> Task:
             # Runs from before there were several tasks name none but masked LM.
             task = TaskConfig.model_validate(described.get("task_config", {}))
             tensors = load_file(directory.model)
-        except (KeyError, json.JSONDecodeError, ValidationError, SafetensorError) as error:
+        except (
+            KeyError, AttributeError, RecursionError, UnicodeDecodeError, json.JSONDecodeError, ValidationError,
+            SafetensorError,
+        ) as error:  # fmt: skip
             raise CheckpointError(f"{run}: model is damaged ({str(error).splitlines()[0]})") from error
         name = directory.model
     else:
@@ -171,6 +191,8 @@ def load_model(run: str | Path, device: torch.device | str = "cpu") -> Task:
         # The averages are of parameters alone; notes are buffers.
         tensors = checkpoint.model | checkpoint.averages
         name = checkpoint.path
-    model = build_task(TrainConfig(task=task.fixed()), config)
+    whole = TrainConfig(task=task.fixed())
+    check_shapes(tensors, config, lambda: build_task(whole, config), name)
+    model = build_task(whole, config)
     load_weights(model, tensors, name)
     return model.to(device).eval()

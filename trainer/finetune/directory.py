@@ -23,7 +23,7 @@ from trainer.finetune.labels import Labels
 from trainer.finetune.trial import write_tensors
 from trainer.model.config import ModelConfig
 from trainer.model.encoder import Encoder
-from trainer.run import MODEL_SCHEMA, RunDirectory, RunError, RunInUseError, load_weights, write_atomic
+from trainer.run import MODEL_SCHEMA, RunDirectory, RunError, RunInUseError, check_shapes, load_weights, write_atomic
 from trainer.sections.finetune import Kind
 from trainer.tokenizer import Tokenizer
 
@@ -163,21 +163,7 @@ def load_classifier(path: str | Path, device: torch.device | str = "cpu") -> Loa
         described.config.max_length
     ):
         raise CheckpointError(f"{directory.model_config}: vocabulary_size or max_length do not fit")
-    check_shapes(tensors, described.config, labels, directory.model)
+    check_shapes(tensors, described.config, lambda: Classifier(Encoder(described.config), labels), directory.model)
     model = Classifier(Encoder(described.config), labels)
     load_weights(model, tensors, directory.model)
     return Loaded(model=model.to(device).eval(), tokenizer=tokenizer, head=described.classification)
-
-
-def check_shapes(tensors: dict[str, Tensor], config: ModelConfig, labels: Labels, name: Path) -> None:
-    """Before a model is built: a made-up config must not make this machine fill its memory. Raises CheckpointError."""
-    layers = {key.split(".")[2] for key in tensors if key.startswith("encoder.layers.")}
-    if len(layers) != config.layers:
-        raise CheckpointError(f"{name}: {len(layers)} layers, model.json tells {config.layers}")
-    with torch.device("meta"):
-        wanted = Classifier(Encoder(config), labels).state_dict()
-    for key, tensor in wanted.items():
-        if key in tensors and tensors[key].shape != tensor.shape:
-            raise CheckpointError(
-                f"{name}: {key} has shape {list(tensors[key].shape)}, model.json tells {list(tensor.shape)}"
-            )

@@ -19,6 +19,7 @@ from trainer.finetune.trial import BEST_FILE, Job, StoppedError, TrialState, des
 from trainer.loop import StopRequest
 from trainer.metrics import spread
 from trainer.model.encoder import Encoder
+from trainer.notes import set_notes
 from trainer.precision import be_deterministic, choose, measure, resolve_device
 from trainer.progress import ProgressLine
 from trainer.run import RESULT_SCHEMA, RunDirectory, load_encoder
@@ -56,6 +57,8 @@ def finetune(
     """
     device = resolve_device(config.device)
     encoder = load_encoder(run)
+    # TNF's default: rare words enter as their embeddings alone.
+    set_notes(encoder, "drop")
     vocabulary = RunDirectory(run).vocabulary
     tokenizer = Tokenizer(vocabulary)
     if len(tokenizer) != encoder.config.vocabulary_size:

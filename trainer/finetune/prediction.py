@@ -43,7 +43,8 @@ def predict_rows(loaded: Loaded, rows: Iterable[Row], refuse_long: bool = False)
                     missing = [None] * (example.words - len(example.at))
                     found = {
                         "labels": [labels.names[k] for k in best] + missing,
-                        "probabilities": [float(p) for p in np.take_along_axis(shares, best[:, None], 1)[:, 0]] + missing,
+                        "probabilities": [float(p) for p in np.take_along_axis(shares, best[:, None], 1)[:, 0]]
+                        + missing,
                     }
                 else:
                     found = {

@@ -42,13 +42,29 @@ def files(tmp_path: Path) -> Files:
 
 
 def settings(**changes: object):
-    values = {"learning_rates": [0.02], "seeds": 2, "epochs": 5, "batch_rows": 8, "threads": 1, "device": "cpu"}
+    values = {
+        "learning_rates": [0.02],
+        "seeds": 2,
+        "epochs": 6,
+        "patience": 6,
+        "batch_rows": 8,
+        "threads": 1,
+        "device": "cpu",
+    }
     return build_settings(chosen=values | changes)
 
 
 def options(files: Files, output: Path, *more: object) -> list[object]:
     found: list[object] = ["--train", files.train, "--valid", files.valid, "--text", "sentence", "--label", "label"]
-    for setting in ("learning_rates=[0.02]", "seeds=2", "epochs=5", "batch_rows=8", "threads=1", "device='cpu'"):
+    for setting in (
+        "learning_rates=[0.02]",
+        "seeds=2",
+        "epochs=6",
+        "patience=6",
+        "batch_rows=8",
+        "threads=1",
+        "device='cpu'",
+    ):
         found += ["--set", setting]
     return [*found, "--output", output, *more]
 
@@ -199,8 +215,8 @@ def test_regression_gives_values_of_the_labels_scale(finished_run: Path, tmp_pat
 
 def test_words_of_a_text(finished_run: Path, tmp_path: Path, tools) -> None:
     words = {"whale": "B", "ship": "S", "sea": "O", "the": "O"}
-    rows = [[word for word in words if (k >> i) % 2 == 0 or word == "the"] for k in range(24) for i in (0,)]
-    rows = [[*row[k % len(row) :], *row[: k % len(row)]] for k, row in enumerate(rows)]
+    rows = [[list(words)[(k + i * (1 + k // 4)) % 4] for i in range(2 + k % 3)] for k in range(48)]
+    rows += [["the", "whale"], ["the", "ship"]] * 4
     path = tmp_path / "words.jsonl"
     path.write_text("\n".join(json.dumps({"words": row, "tags": [words[w] for w in row]}) for row in rows))
     files = Files(path, path, Columns("words", None, "tags"))
