@@ -9,6 +9,7 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,20 @@ def flops_per_token(result: dict[str, Any]) -> float:
     return result["mfu"] * rate / result["tokens_per_second"]
 
 
-def curve_of(run: Path, each: float) -> list[dict[str, float]]:
-    """Held-out losses of the log, thinned. Operations are tokens times the run's mean; where depth changes inside a
-    run that is exact at its end only."""
+def flops_at(tokens: float, each: float, depths: Sequence[Mapping[str, float]]) -> float:
+    """Operations that so many tokens took: by the depths that the model had, or at `each` a token without them."""
+    if not depths:
+        return tokens * each
+    done = 0.0
+    for depth in depths:
+        if tokens <= depth["tokens"] or depth is depths[-1]:
+            return done + tokens * depth["flops"] / max(depth["tokens"], 1)
+        tokens, done = tokens - depth["tokens"], done + depth["flops"]
+    return done
+
+
+def curve_of(run: Path, each: float, depths: Sequence[Mapping[str, float]] = ()) -> list[dict[str, float]]:
+    """Held-out losses of the log, thinned."""
     from trainer.log import read_log
 
     points = [
@@ -49,7 +61,7 @@ def curve_of(run: Path, each: float) -> list[dict[str, float]]:
             "step": record["step"],
             "seconds": round(record["seconds"], 3),
             "tokens": record["tokens"],
-            "flops": record["tokens"] * each,
+            "flops": flops_at(record["tokens"], each, depths),
             "loss": round(record["loss"], 5),
         }
         for record in read_log(run / "log.jsonl")
@@ -73,7 +85,11 @@ def train_job(job: Job, shards: Path, run: Path) -> dict[str, Any] | None:
     each = flops_per_token(outcome.result)
     told = {key: outcome.result[key] for key in KEPT if key in outcome.result}
     told["flops"] = each * outcome.result["tokens"]
-    return {"loss": outcome.result["held_out_loss_end"], "curve": curve_of(run, each), "result": told}
+    return {
+        "loss": outcome.result["held_out_loss_end"],
+        "curve": curve_of(run, each, told.get("depths", ())),
+        "result": told,
+    }
 
 
 def main(directory: Path) -> int:
