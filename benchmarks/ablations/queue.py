@@ -45,7 +45,7 @@ class Options:
     hours: float | None = None
     pairs: Path | None = None
     pairs_limit: int | None = 200
-    probe_steps: int = 300
+    probe_steps: int = 1000
     band_words: int = 200
     child: Sequence[str] = (sys.executable, "-m", "benchmarks.ablations.child")
     """Command of a run; its directory is appended."""
