@@ -1,0 +1,60 @@
+"""The commands of docs/evaluate.md and docs/finetune.md, as a user would type them, on tiny files."""
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import schemas.arrow
+
+
+@pytest.fixture
+def place(finished_run: Path, prepared: Path, tmp_path: Path, monkeypatch) -> Path:
+    """A working directory with what the pages name."""
+    shards = tmp_path / "shards"
+    shutil.copytree(prepared, shards)
+    schema = schemas.arrow.WORD_FREQUENCY
+    columns = [["the", "whale", "sea", "ship"], [3000, 300, 90, 8], [9, 9, 9, 8]]
+    arrays = [pa.array(c, type=field.type) for c, field in zip(columns, schema, strict=True)]
+    with (
+        pa.OSFile(str(shards / "frequency" / "words.arrow"), "wb") as sink,
+        pa.ipc.new_file(sink, schema) as writer,
+    ):
+        writer.write_batch(pa.record_batch(arrays, schema=schema))
+    for name in ("RUN", "OTHER"):
+        shutil.copytree(finished_run, tmp_path / name)
+        (tmp_path / name / "data.json").write_text(json.dumps({"shards": str(shards)}))
+    (tmp_path / "zorro").mkdir()
+    (tmp_path / "zorro" / "a.txt").write_text("the whale sail .\nthe whale sails .\n")
+    words = "word1,word2,similarity\nwhale,sea,5\nship,boat,9\nsea,boat,4\n"
+    (tmp_path / "stanford-rare-words.csv").write_text(words)
+    for name in ("train.tsv", "dev.tsv"):
+        (tmp_path / name).write_text("the whale\t1\nthe ship\t0\n" * 4)
+    (tmp_path / "texts.txt").write_text("the whale\nthe sea\n")
+    pairs = [{"first": "the whale", "second": "a whale", "same": k % 2} for k in range(6)]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+    tags = [{"words": ["the", "whale"], "tags": ["O", "B"]}] * 4
+    (tmp_path / "words.jsonl").write_text("\n".join(map(json.dumps, tags)))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("page", "count"), [("evaluate", 5), ("finetune", 5)])
+def test_commands_of_the_page(place: Path, tools, page: str, count: int) -> None:
+    text = (tools.root / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    commands = [line for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    assert len(commands) == count
+    for command in commands:
+        program, *arguments = shlex.split(command)
+        assert program == "siliang-trainer"
+        if arguments[0] == "finetune":
+            arguments += ["--set", "epochs=1", "--set", "seeds=1", "--set", "threads=1"]
+        if "--probe" in arguments:
+            arguments += ["--probe-steps", "5"]
+        code, errors, output = tools.invoke_output(*arguments)
+        assert code == 0, f"{command}\n{errors}"
+        assert output.strip()
