@@ -14,7 +14,7 @@ The paths give the same result (the tests compare values and gradients):
 - "reference": the literal, slow construction of `trainer.model.reference`.
 
 Measured on one thread of an AMD EPYC with AVX-512-BF16 (torch 2.13): milliseconds forward + backward of the attention
-of 4 layers (2 layers from T = 1024), packed rows. "written" is the CPU form of "mask"; "absolute" carries no term.
+of 4 layers (2 layers from T = 1024), packed rows; "absolute" carries no term.
 
     B, T, H, C           precision | TUPE: concat   SDPA mask   written | absolute: sdpa   written
     16,   64,  4, 32     fp32      |         16.7        11.1      10.0 |            7.4         -
@@ -33,8 +33,25 @@ of 4 layers (2 layers from T = 1024), packed rows. "written" is the CPU form of 
 In bf16 the written form rounds the scores before the softmax, the fused kernel does not; against fp32 the logits of a
 fresh 4-layer model differ by 0.57 % and 0.58 %, so this rounding is lost among the others.
 
-The documents' mask itself costs about 4 % of the attention at T = 128, so it is always built: looking first whether any
-row needs it would make CUDA wait for the host and break a compiled graph.
+All kinds of positions on one thread of an Intel Xeon with AMX (torch 2.13), attention of 4 layers, every second row of
+two documents; milliseconds of CPU time, for the machine was busy: the columns compare, the last digits do not.
+
+    training             precision | tupe-a: concat  mask  written | tupe-r: mask  written | absolute: sdpa  written
+    16,   64,  4, 32     fp32      |           36.1  30.5     21.3 |         39.9     26.0 |           19.6     20.1
+    16,   64,  4, 32     bf16      |           67.0  28.1     14.9 |         29.1     16.2 |           87.8     16.6
+    16,  128,  4, 64     fp32      |          211.4 144.7     85.9 |        123.3     89.4 |           68.8     72.1
+    16,  128,  4, 64     bf16      |          204.3 106.8     58.4 |        138.2     59.9 |          142.9     35.8
+     4,  512,  4, 32     fp32      |          191.0 207.6    175.9 |        279.5    191.4 |          100.4    163.1
+     4,  512,  4, 32     bf16      |          179.9 275.0    112.1 |        306.8    119.6 |          151.5     79.8
+    without gradient
+    16,  128,  4, 64     fp32      |           55.7  26.7     39.2 |         32.8     38.0 |           18.3     31.5
+    16,  128,  4, 64     bf16      |           27.9  16.1     19.1 |         18.6     19.4 |           13.0     18.7
+     4,  512,  4, 32     fp32      |           78.3  59.3    150.1 |         89.6    132.4 |           42.8    118.2
+     4,  512,  4, 32     bf16      |           39.0  34.9     49.4 |         47.9     62.3 |           29.9     46.5
+
+BERT-R goes as TUPE-R. ALiBi's constant mask goes through the fused kernel at the speed of "absolute: sdpa" (fp32, 64,
+128, 512: 14.6, 84.9, 163.9; written 14.3, 71.8, 214.1; bf16 86.9, 128.9, 143.5 against 17.3, 36.8, 84.3). RoPE adds its
+rotation to "absolute". Without a gradient the fused kernel takes every term as a mask and is the fastest throughout.
 """
 
 from typing import Literal
@@ -80,20 +97,21 @@ def choose_attention(
         forced: `ModelConfig.attention`; anything but "auto" decides. "concat", "mask" and "written" without a need
             mean "sdpa", but for the written form, which then carries the documents' mask alone.
         dtype: precision of the products (under autocast, autocast's).
-        gradient: whether the scores need one.
+        gradient: whether one is wanted, as in training.
     """
     need = NEEDS[positions]
     if forced != "auto":
         return "sdpa" if need == "nothing" and forced in ("concat", "mask") else forced
     short = length <= MAX_WRITTEN_LENGTH
     if device.type == "cpu":
-        if need == "nothing":
-            return "written" if short and dtype == torch.bfloat16 else "sdpa"
-        if need == "product":
-            return "written" if short else "concat"
-        if need == "constant":
-            return "written" if short and dtype == torch.bfloat16 else "mask"
-        return "written" if gradient else "mask"
+        if need == "product" and not short:
+            return "concat"
+        fused: Path = "sdpa" if need == "nothing" else "mask"
+        if not gradient or (need == "constant" and not short):
+            return fused
+        if need in ("product", "learned"):
+            return "written"
+        return "written" if short and dtype == torch.bfloat16 else fused
     if need in ("nothing", "product"):
         return "sdpa" if need == "nothing" else "concat"
     # ALiBi's constants and learned scores: a float mask while it is small, FlexAttention where it can train.

@@ -231,13 +231,18 @@ def test_choice():
         assert choose_attention(CPU, 128, kind, "auto", bf16) == "written"
     assert choose_attention(CPU, long, "tupe-a", "auto") == "concat"
     assert choose_attention(CPU, long, "tupe-r", "auto") == "written"
-    assert choose_attention(CPU, 128, "tupe-r", "auto", gradient=False) == "mask"
+    for kind in ("tupe-a", "tupe-r", "bert-r", "alibi"):
+        assert choose_attention(CPU, 128, kind, "auto", bf16, gradient=False) == "mask"
+    assert choose_attention(CPU, long, "tupe-a", "auto", gradient=False) == "concat"
+    assert choose_attention(CPU, 128, "rope", "auto", bf16, gradient=False) == "sdpa"
     for kind in ("absolute", "sinusoidal", "rope"):
         assert choose_attention(CPU, 128, kind, "auto") == "sdpa"
         assert choose_attention(CPU, 128, kind, "auto", bf16) == "written"
         assert choose_attention(CPU, 128, kind, "concat") == "sdpa"
         assert choose_attention(cuda, 128, kind, "auto", bf16) == "sdpa"
     assert choose_attention(CPU, 128, "alibi", "auto") == "mask"
+    assert choose_attention(CPU, 128, "alibi", "auto", bf16) == "written"
+    assert choose_attention(CPU, long, "alibi", "auto", bf16) == "mask"
     assert choose_attention(cuda, 128, "tupe-a", "auto", bf16) == "concat"
     for kind in ("tupe-r", "bert-r", "alibi"):
         assert choose_attention(cuda, 128, kind, "auto", bf16) == "mask"
