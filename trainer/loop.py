@@ -21,6 +21,7 @@ from trainer.data.stream import StreamState
 from trainer.distributed import World, without_sync
 from trainer.growth import Growth
 from trainer.guard import DivergedError, Guard
+from trainer.heap import keep_memory
 from trainer.log import RunLog, SilentLog
 from trainer.method import Method
 from trainer.notes import NoteTaker
@@ -73,6 +74,8 @@ class Trainer:
         precision: Precision,
         world: World | None = None,
     ) -> None:
+        if device.type == "cpu":
+            keep_memory()
         self.config = config
         self.device = device
         self.precision = precision
