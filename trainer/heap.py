@@ -1,7 +1,7 @@
 """Memory that a step frees stays with the process, because the next step asks for the same again.
 
 glibc gives large freed blocks back to the kernel, which hands them out anew page by page, zeroed: a step of preset
-small (bf16, CPU, one thread) took 63,000 to 74,000 page faults and a fifth of its CPU time in the kernel (865 ms in all).
+small (bf16, CPU, one thread) took 63,000 to 74,000 page faults and a fifth of its CPU time in the kernel (of 865 ms).
 With both limits raised it takes one or none (599 ms). Peak memory: 972 to 996 MB before, 993 to 1,015 MB after.
 """
 
