@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
@@ -12,10 +12,13 @@ from schemas.vocabulary import CLS, FIRST_ORDINARY, MASK, SEP
 from trainer.compiling import compile_or_eager
 from trainer.config import TrainConfig
 from trainer.data.batch import Batch, RowRange
+from trainer.data.rare import visible_words
 from trainer.loop import Trainer
 from trainer.optim import clip_gradients
 from trainer.precision import autocast, be_deterministic, choose, measure, resolve_device
 from trainer.tasks.build import build_task
+
+MADE_UP_WORDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Bench:
     step_seconds: float
     """Median of a step on a micro-batch of the config."""
     shares: dict[str, float]
-    """forward, backward, clip, update: shares of the step's time."""
+    """forward, backward, clip, update (of the notes too): shares of the step's time."""
     matmul_gflops: dict[str, float]
     threads: int
 
@@ -53,13 +56,24 @@ def made_up_batch(rows: int, length: int, vocabulary_size: int, mask_rate: float
     )
 
 
+def with_made_up_words(batch: Batch, words: int, half_window: int, seed: int = 0) -> Batch:
+    """The batch with a rare word of two pieces at every twentieth: a tenth of the tokens, as the pipeline chooses."""
+    rows, width = batch.tokens_BT.shape
+    row, start = (grid.ravel() for grid in np.meshgrid(np.arange(rows), np.arange(9, width - 3, 20), indexing="ij"))
+    word = np.random.default_rng(seed).integers(0, words, len(row))
+    first, last = np.maximum(start - half_window, 1), np.minimum(start + 2 + half_window, width - 1)
+    found = np.stack([word, row, start, start + 2, first, last])
+    return replace(batch, words=visible_words(found, batch.target_index_M.numpy(), width))
+
+
 def bench(
     config: TrainConfig,
     vocabulary_size: int = 8192,
     seconds: float = 10.0,
     note: Callable[[str], None] = lambda text: None,
 ) -> Bench:
-    """Steps on one micro-batch of the config for about `seconds`, after a warm-up of three."""
+    """Steps on one micro-batch of the config for about `seconds`, after a warm-up of three. With notes they are read
+    and written, of MADE_UP_WORDS words."""
     if config.system.threads:
         torch.set_num_threads(config.system.threads)
     device = resolve_device(config.system.device)
@@ -67,11 +81,13 @@ def bench(
     rates = measure(device)
     precision = choose(config.system.precision, rates)
     torch.manual_seed(config.system.seed)
-    model = build_task(config, config.encoder(vocabulary_size)).to(device)
+    model = build_task(config, config.encoder(vocabulary_size, MADE_UP_WORDS)).to(device)
     model.set_recompute(config.system.recompute)
     trainer = Trainer(model, config, device, precision)
     data = config.data
     batch = made_up_batch(config.micro_rows, data.sequence_length, vocabulary_size, data.mask_rate)
+    if config.notes.enabled:
+        batch = with_made_up_words(batch, MADE_UP_WORDS, config.notes.half_window)
     batch = model.prepare(batch).to(device)
     forward: Callable = model
     if config.system.compile:
@@ -88,14 +104,16 @@ def bench(
         for optimizer in trainer.optimizers:
             optimizer.zero_grad(set_to_none=True)
         with autocast(device, precision):
-            loss = forward(batch).loss
+            output = forward(batch)
         times.append(now())
-        loss.backward()
+        output.loss.backward()
         times.append(now())
         clip_gradients(model.parameters(), config.optimizer.clip_norm)
         times.append(now())
         for optimizer in trainer.optimizers:
             optimizer.step()
+        if trainer.notes is not None:
+            trainer.notes.update([(batch, output.notes_ND)])
         times.append(now())
         return times
 

@@ -111,9 +111,11 @@ class TrainConfig(Section):
         allowed = ["preset", *(name for name in ModelConfig.model_fields if name not in ("vocabulary_size", "notes"))]
         if "notes" in fields:
             raise ConfigError(f"unknown key 'model.notes'; allowed here: {', '.join(allowed)}; notes have a section")
-        notes = self.notes.model(words) if words is not None and self.notes.enabled else None
         try:
-            config = ModelConfig.model_validate({**fields, "vocabulary_size": vocabulary_size, "notes": notes})
+            config = ModelConfig.model_validate({**fields, "vocabulary_size": vocabulary_size})
+            if words is not None and self.notes.enabled:
+                notes = self.notes.model(words, config.normalises_embeddings)
+                config = config.model_copy(update={"notes": notes})
         except ValidationError as error:
             lines = [_problem(problem, ["model", *map(str, problem["loc"])], allowed) for problem in error.errors()]
             raise ConfigError("\n".join(lines)) from error

@@ -5,7 +5,7 @@ the encoder as it is then reads them, without dropout and without notes, and the
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 ROWS: Final = 64
 """Windows of a batch, at most; bounds the memory of warming."""
+
+MOST_WINDOWS: Final = 256
+LONGEST: Final = 1 << 16
+"""No limit on the pieces of a word."""
 
 
 @dataclass(frozen=True)
@@ -61,27 +65,45 @@ def read_windows(corpus: Corpus, section: NotesSection, max_length: int) -> Wind
     Raises CorpusError where a file is damaged.
     """
     parts = [(np.empty(0, corpus.token_dtype), np.empty(0, np.int64), np.empty(0, np.int64))]
-    for path in corpus.notes_paths():
-        try:
-            table = open_shard(path, schemas.arrow.note(corpus.vocabulary_size)).read_all()
-        except (SchemaError, pa.ArrowInvalid, OSError) as error:
-            raise CorpusError(f"{error}; run `siliang-pipeline verify` on the corpus") from error
-        for batch in table.to_batches():
-            parts.append(_cut(batch, section, max_length))
+    for batch in _tables(corpus):
+        parts.append(_cut(batch, section.warm_windows, section.half_window, max_length))
     tokens, lengths, word = (np.concatenate(column) for column in zip(*parts, strict=True))
     if len(tokens) and int(tokens.max()) >= corpus.vocabulary_size:
         raise CorpusError(f"{corpus.directory}/notes: token id {int(tokens.max()):,}; run `siliang-pipeline verify`")
     return Windows(tokens, np.concatenate([[0], np.cumsum(lengths)]), word)
 
 
+def read_words(corpus: Corpus) -> dict[tuple[int, ...], int]:
+    """How each word of the notes is spelt in pieces, in all of its windows; of two words of equal pieces the first.
+
+    Raises CorpusError where a file is damaged.
+    """
+    known: dict[tuple[int, ...], int] = {}
+    for batch in _tables(corpus):
+        tokens, lengths, words = _cut(batch, MOST_WINDOWS, 0, LONGEST)
+        ends = np.cumsum(lengths)
+        for word, end, length in zip(words.tolist(), ends.tolist(), lengths.tolist(), strict=True):
+            known.setdefault(tuple(tokens[end - length : end].tolist()), word)
+    return known
+
+
+def _tables(corpus: Corpus) -> Iterator[pa.RecordBatch]:
+    for path in corpus.notes_paths():
+        try:
+            table = open_shard(path, schemas.arrow.note(corpus.vocabulary_size)).read_all()
+        except (SchemaError, pa.ArrowInvalid, OSError) as error:
+            raise CorpusError(f"{error}; run `siliang-pipeline verify` on the corpus") from error
+        yield from table.to_batches()
+
+
 def _cut(
-    batch: pa.RecordBatch, section: NotesSection, max_length: int
+    batch: pa.RecordBatch, most: int, half_window: int, max_length: int
 ) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
-    """(tokens, tokens of each window, word of each window)."""
+    """(tokens, tokens of each window, word of each window) of the first `most` windows of each word."""
     contexts = batch.column("contexts")
     bounds = contexts.offsets.to_numpy().astype(np.int64)
-    here, _ = ranges(bounds[:-1], np.minimum(np.diff(bounds), section.warm_windows))
-    word = np.repeat(batch.column("word_id").to_numpy(), np.minimum(np.diff(bounds), section.warm_windows))
+    here, _ = ranges(bounds[:-1], np.minimum(np.diff(bounds), most))
+    word = np.repeat(batch.column("word_id").to_numpy(), np.minimum(np.diff(bounds), most))
     values = contexts.values
     start, end = (values.field(name).to_numpy().astype(np.int64)[here] for name in ("start", "end"))
     held = values.field("tokens")
@@ -89,7 +111,7 @@ def _cut(
     size = np.diff(offsets)[here]
     if ((start >= end) | (end > size)).any():
         raise CorpusError("notes: a word lies outside its window; run `siliang-pipeline verify` on the corpus")
-    side = np.minimum(section.half_window, (max_length - WRAP - (end - start)) // 2)
+    side = np.minimum(half_window, (max_length - WRAP - (end - start)) // 2)
     fits = side >= 0
     first = np.maximum(start - side, 0)[fits]
     last = np.minimum(end + side, size)[fits]

@@ -99,13 +99,18 @@ class RareSpans:
 
     def visible(self, target_index: NDArray[np.int64]) -> RareWords:
         """Those of which nothing is predicted; for one use."""
-        width = self.rare_BT.shape[1]
-        kept = keep_visible(self._found_6N, target_index, width)
-        word, row, start, end, first, last = self._found_6N[:, :kept].copy()
-        token, _ = ranges(row * width + start, end - start)
-        window, bag = ranges(row * width + first, last - first)
-        columns = (word, row, start, end, token, np.repeat(word, end - start), window, bag)
-        return RareWords(*map(torch.from_numpy, columns))
+        return visible_words(self._found_6N, target_index, self.rare_BT.shape[1])
+
+
+def visible_words(found_6N: NDArray[np.int64], target_index: NDArray[np.int64], width: int) -> RareWords:
+    """Of words in rows of `width`, (word, row, start, end, window's first and end) each, in the order of the rows,
+    those of which nothing is predicted. Moves columns of `found_6N`."""
+    kept = keep_visible(found_6N, target_index, width)
+    word, row, start, end, first, last = found_6N[:, :kept].copy()
+    token, _ = ranges(row * width + start, end - start)
+    window, bag = ranges(row * width + first, last - first)
+    columns = (word, row, start, end, token, np.repeat(word, end - start), window, bag)
+    return RareWords(*map(torch.from_numpy, columns))
 
 
 def ranges(start: NDArray[np.int64], length: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

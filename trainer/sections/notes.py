@@ -27,8 +27,10 @@ class NotesSection(Section):
     default so but for a random start, where every word has a note from the start as in the paper."""
     place: Place = "before"
     """Whether notes enter before or after the embedding norm; all the same in a model without one."""
-    scale: Scale = "none"
-    """'input': a note is brought to the norm of the embedding that it is mixed with."""
+    scale: Literal["auto", "none", "input"] = "auto"
+    """'input': a note is brought to the norm of what it is mixed with; 'none' as in the paper. 'auto': 'input', but
+    behind an embedding norm, where both have about the same. (A note's norm is about sqrt(width), an embedding's a
+    fiftieth of it at the start.)"""
     warm_step: int = Field(default=0, ge=0)
     """Steps before the windows are encoded. Right at the start the encoder knows nothing."""
     refresh_steps: list[int] = []
@@ -46,10 +48,13 @@ class NotesSection(Section):
         """`filled_only`, decided."""
         return self.start != "random" if self.filled_only is None else self.filled_only
 
-    def model(self, words: int) -> NoteConfig:
-        """Of a dictionary of so many words."""
+    def model(self, words: int, embedding_norm: bool) -> NoteConfig:
+        """Of a dictionary of so many words, in an encoder with an embedding norm or without."""
+        scale: Scale = "none" if self.place == "after" and embedding_norm else "input"
+        if self.scale != "auto":
+            scale = self.scale
         return NoteConfig(
-            words=words, share=self.share, place=self.place, scale=self.scale, filled_only=self.fills_before_use
+            words=words, share=self.share, place=self.place, scale=scale, filled_only=self.fills_before_use
         )
 
     @model_validator(mode="after")

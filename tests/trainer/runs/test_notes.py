@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from trainer.checkpoint import load_checkpoint
-from trainer.config import ConfigError
+from trainer.config import ConfigError, build_config
 from trainer.evaluate.held_out import evaluate_run
 from trainer.info import run_info
 from trainer.log import read_log
@@ -148,3 +148,14 @@ def test_compiled(prepared, tmp_path, tools):
 def test_settings_that_make_no_sense_are_refused(prepared, tmp_path, tools, changes, message):
     with pytest.raises(ConfigError, match=message):
         tools.train(prepared, tmp_path / "run", overrides=tools.settings(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "scale"),
+    [({}, "input"), ({"model__norm": "post"}, "input"), ({"model__norm": "post", "notes__place": "after"}, "none"),
+     ({"notes__place": "after"}, "input"), ({"notes__scale": "none"}, "none")],
+)  # fmt: skip
+def test_the_scale_follows_where_notes_enter(tools, changes, scale):
+    config = build_config(overrides=tools.settings(**NOTES, **changes))
+    assert config.encoder(600, 5).notes.scale == scale
+    assert config.encoder(600).notes is None
