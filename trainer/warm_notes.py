@@ -162,7 +162,7 @@ def fill_notes(trainer: "Trainer", windows: Windows, tell: Callable[[str], None]
     for k in range(0, len(runs), world.size):
         # A process without a batch of its own reads one for nothing: a sharded model waits for all of them.
         mine = k + world.rank < len(runs)
-        batch = as_batch(windows, *runs[k + world.rank if mine else k]).to(trainer.device)
+        batch = model.prepare(as_batch(windows, *runs[k + world.rank if mine else k])).to(trainer.device)
         with autocast(trainer.device, trainer.precision):
             notes_ND = model(batch).notes_ND
         if mine and batch.words is not None:

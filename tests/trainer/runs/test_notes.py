@@ -150,6 +150,15 @@ def test_settings_that_make_no_sense_are_refused(prepared, tmp_path, tools, chan
         tools.train(prepared, tmp_path / "run", overrides=tools.settings(**changes))
 
 
+@pytest.mark.parametrize("kind", ["multiple-choice", "replaced-token"])
+def test_other_tasks_take_notes_of_their_main_network(prepared, tmp_path, tools, kind):
+    run = tmp_path / "run"
+    tools.train(prepared, run, overrides=tools.settings(**WARM, task__kind=kind))
+    weights = load_file(run / "model.safetensors")
+    assert int((weights[TAKEN] > 0).sum()) > 50
+    assert sorted(name for name in weights if "notes" in name) == [TABLE, TAKEN]
+
+
 @pytest.mark.parametrize(
     ("changes", "scale"),
     [({}, "input"), ({"model__norm": "post"}, "input"), ({"model__norm": "post", "notes__place": "after"}, "none"),
