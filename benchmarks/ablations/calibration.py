@@ -186,9 +186,16 @@ def all_cores() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
+PARENT = "SILIANG_ABLATION_QUEUE"
+"""Environment variable: process id of the queue."""
+
+
 def end_with_parent() -> None:
-    """Ends this process when the one that started it is gone, so that a killed queue leaves nothing running."""
-    parent = os.getppid()
+    """Ends this process when the one that started it is gone, so that a killed queue leaves nothing running.
+
+    The queue names itself in the environment: it may be gone before this process has come so far.
+    """
+    parent = int(os.environ.get(PARENT, os.getppid()))
 
     def look() -> None:
         while os.getppid() == parent:

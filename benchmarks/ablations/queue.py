@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ablations.calibration import PARENT
 from benchmarks.ablations.plan import Job, Losses
 from benchmarks.ablations.results import Results, as_job, run_loss
 
@@ -145,7 +146,8 @@ class Queue:
         return [digest for digest, bad in self.bad.items() if self._given_up(bad)]
 
     def _environment(self, threads: int) -> dict[str, str]:
-        return {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+        own = {"OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT), PARENT: str(os.getpid())}
+        return {**os.environ, **own}
 
     def _start(self, lane: int, job: Job) -> None:
         options, directory = self.options, self.options.work / job.name
