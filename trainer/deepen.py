@@ -25,22 +25,23 @@ def deepen(session: "Session", log: RunLog | SilentLog, layers: int, held_out: f
     trainer, config, before = session.trainer, session.config.growth, session.model_config.layers
     loss_before = session.held_out_now().loss if held_out is None else held_out
     start = time.perf_counter()
-    sources = layer_sources(before, layers, config.rule)
+    sources, prefixes = layer_sources(before, layers, config.rule), session.model.growing()
     weights, averages = session.weights(), session.averages()
     optimizer = optimizer_tensors(session.model, *trainer.optimizers) if config.optimizer == "carry" else {}
     if config.rescale:
-        weights, averages = (rescaled(tensors, (before / layers) ** 0.5) for tensors in (weights, averages))
+        weights, averages = (rescaled(tensors, (before / layers) ** 0.5, prefixes) for tensors in (weights, averages))
     # New layers are drawn from a generator of their own, so that a resumed run draws the same.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(fresh_seed(session.config.system.seed, layers))
         session.build(layers)
-    silent = {name: tensor.clone() for name, tensor in silent_layers(session.model.state_dict(), sources).items()}
-    load_weights(session.model, silent | grow_tensors(weights, sources), f"growth to {layers} layers")
+    fresh = silent_layers(session.model.state_dict(), sources, prefixes)
+    fresh = {name: tensor.clone() for name, tensor in fresh.items()}
+    load_weights(session.model, fresh | grow_tensors(weights, sources, prefixes), f"growth to {layers} layers")
     session.settle()
     trainer.adopt(session.model)
-    load_optimizer_tensors(session.model, *trainer.optimizers, tensors=grow_tensors(optimizer, sources))
+    load_optimizer_tensors(session.model, *trainer.optimizers, tensors=grow_tensors(optimizer, sources, prefixes))
     if trainer.averages is not None:
-        trainer.averages.load(silent | grow_tensors(averages, sources))
+        trainer.averages.load(fresh | grow_tensors(averages, sources, prefixes))
     trainer.guard.forget_norms()
     session.connect()
     trainer.growth.begin(layers, trainer.step, loss_before)

@@ -1,8 +1,9 @@
 """Which layer of a deeper model comes from which of a shallower one: pure functions on named tensors.
 
 After Gong et al. 2019, "Efficient Training of BERT by Progressively Stacking" (ICML), and its code (double.py,
-identity.py): only `encoder.layers.i.*` is renamed; embeddings, positions, norms outside the layers, heads, notes and
-every other module that layers share stay as they are.
+identity.py): only what lies below `encoder.layers.i` is renamed (and below other prefixes that a task names, see
+`Task.growing`); embeddings, positions, norms outside the layers, heads, notes and every other module that layers share
+stay as they are.
 """
 
 import hashlib
@@ -13,8 +14,8 @@ from torch import Tensor
 
 Rule = Literal["stack", "interleave", "identity"]
 
-PREFIX = "encoder.layers."
-"""Of the tensors of the main encoder's layers. A second encoder of a task has another prefix and does not grow."""
+ENCODER = ("encoder.layers.",)
+"""Prefixes of the main encoder alone."""
 OUTPUTS = ("attention.out.", "feed_forward.down.")
 """What ends each residual branch: its last matrix and bias."""
 NORMED_OUTPUTS = ("attention_out_norm.", "feed_forward.down.")
@@ -42,40 +43,43 @@ def fresh_seed(seed: int, layers: int) -> int:
     return int.from_bytes(hashlib.blake2b(f"growth {seed} {layers}".encode(), digest_size=4).digest(), "little")
 
 
-def _split(name: str) -> tuple[int, str] | None:
-    """(layer, rest of the name) of a tensor of a layer; '<parameter>/<state>' of the optimiser likewise."""
-    if not name.startswith(PREFIX):
-        return None
-    number, _, rest = name.removeprefix(PREFIX).partition(".")
-    return int(number), rest
+def _split(name: str, prefixes: Sequence[str]) -> tuple[str, int, str] | None:
+    """(prefix, layer, rest of the name) of a tensor of a layer; '<parameter>/<state>' of the optimiser likewise."""
+    for prefix in prefixes:
+        if name.startswith(prefix):
+            number, _, rest = name.removeprefix(prefix).partition(".")
+            return prefix, int(number), rest
+    return None
 
 
-def _ends_branch(tensors: Mapping[str, Tensor], name: str) -> bool:
-    place = _split(name)
+def _ends_branch(tensors: Mapping[str, Tensor], name: str, prefixes: Sequence[str]) -> bool:
+    place = _split(name, prefixes)
     if place is None:
         return False
-    normed = f"{PREFIX}{place[0]}.{NORMED_OUTPUTS[0]}weight" in tensors
-    return place[1].startswith(NORMED_OUTPUTS if normed else OUTPUTS)
+    prefix, layer, rest = place
+    normed = f"{prefix}{layer}.{NORMED_OUTPUTS[0]}weight" in tensors
+    return rest.startswith(NORMED_OUTPUTS if normed else OUTPUTS)
 
 
-def grow_tensors(tensors: Mapping[str, Tensor], sources: Sequence[int | None]) -> dict[str, Tensor]:
+def grow_tensors(
+    tensors: Mapping[str, Tensor], sources: Sequence[int | None], prefixes: Sequence[str] = ENCODER
+) -> dict[str, Tensor]:
     """Tensors of layer s under the names of all layers made from it, the others as they are. Nothing is copied in
     memory; layers made anew are left out."""
-    layers: dict[int, dict[str, Tensor]] = {}
     grown = {}
     for name, tensor in tensors.items():
-        place = _split(name)
+        place = _split(name, prefixes)
         if place is None:
             grown[name] = tensor
-        else:
-            layers.setdefault(place[0], {})[place[1]] = tensor
-    for number, source in enumerate(sources):
-        if source is not None:
-            grown |= {f"{PREFIX}{number}.{rest}": tensor for rest, tensor in layers.get(source, {}).items()}
+            continue
+        prefix, layer, rest = place
+        grown |= {f"{prefix}{number}.{rest}": tensor for number, source in enumerate(sources) if source == layer}
     return grown
 
 
-def silent_layers(tensors: Mapping[str, Tensor], sources: Sequence[int | None]) -> dict[str, Tensor]:
+def silent_layers(
+    tensors: Mapping[str, Tensor], sources: Sequence[int | None], prefixes: Sequence[str] = ENCODER
+) -> dict[str, Tensor]:
     """Of a fresh model's tensors those of the layers made anew, what ends their branches zero.
 
     Under Pre-LN, x + f(LN(x)), such a layer passes on exactly what it gets; its gradient reaches the zeros first, and
@@ -83,12 +87,14 @@ def silent_layers(tensors: Mapping[str, Tensor], sources: Sequence[int | None]) 
     """
     silent = {}
     for name, tensor in tensors.items():
-        place = _split(name)
-        if place is not None and sources[place[0]] is None:
-            silent[name] = tensor.new_zeros(tensor.shape) if _ends_branch(tensors, name) else tensor
+        place = _split(name, prefixes)
+        if place is not None and sources[place[1]] is None:
+            silent[name] = tensor.new_zeros(tensor.shape) if _ends_branch(tensors, name, prefixes) else tensor
     return silent
 
 
-def rescaled(tensors: Mapping[str, Tensor], factor: float) -> dict[str, Tensor]:
+def rescaled(tensors: Mapping[str, Tensor], factor: float, prefixes: Sequence[str] = ENCODER) -> dict[str, Tensor]:
     """What ends the branches of all layers times `factor`."""
-    return {name: tensor * factor if _ends_branch(tensors, name) else tensor for name, tensor in tensors.items()}
+    return {
+        name: tensor * factor if _ends_branch(tensors, name, prefixes) else tensor for name, tensor in tensors.items()
+    }

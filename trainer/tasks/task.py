@@ -78,6 +78,10 @@ class Task(nn.Module):
         """What must be told of each step and saved with a checkpoint, by name."""
         return {}
 
+    def growing(self) -> tuple[str, ...]:
+        """Prefixes of the names of layers whose number is the encoder's, so that growth copies them."""
+        return ("encoder.layers.",)
+
     def sharded(self) -> list[nn.Module]:
         """Modules that FSDP shards each alone: the layers."""
         return list(self.encoder.layers)
