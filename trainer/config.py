@@ -88,8 +88,6 @@ class TrainConfig(Section):
                 f"data.mask_share and data.random_share do nothing with task.kind '{self.task.kind}', whose controller "
                 "reads [MASK] at every predicted position; leave them out"
             )
-        if self.task.controlled and self.growth.grows and self.task.controller_layers is None:
-            raise ValueError("growth deepens the encoder alone, not the controller: set task.controller_layers")
         if self.task.difficulty == "mask-rate" and self.data.mask_rate_final is not None:
             raise ValueError("task.difficulty 'mask-rate' and data.mask_rate_final both set the rate; leave one out")
         return self

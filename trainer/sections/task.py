@@ -30,7 +30,7 @@ class TaskConfig(Section):
     temperature: float = Field(default=1.0, gt=0, le=100)
     """The controller's logits are divided by it before anything is drawn."""
     controller_layers: int | None = Field(default=None, ge=1)
-    """None: as many as the encoder has."""
+    """None: as many as the encoder has, also while that grows."""
     controller_width: int | None = Field(default=None, ge=1)
     """None: a quarter of the encoder's, rounded down to a multiple of its head width where it is that wide."""
     controller_heads: int | None = Field(default=None, ge=1)

@@ -78,6 +78,11 @@ class CorruptionTask(Task):
     def methods(self) -> dict[str, Method]:
         return {} if self.difficulty is None else {"difficulty": self.difficulty}
 
+    def growing(self) -> tuple[str, ...]:
+        """The controller's as well, where it has as many layers as the encoder by default."""
+        alone = super().growing()
+        return alone if self.settings.controller_layers else (*alone, "controller.encoder.layers.")
+
     def sharded(self) -> list[nn.Module]:
         return [*self.encoder.layers, *self.controller.encoder.layers]
 

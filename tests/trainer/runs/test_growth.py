@@ -103,6 +103,20 @@ def test_weights_optimiser_and_averages_are_carried(prepared: Path, tmp_path: Pa
     assert not torch.equal(layers[0].attention.qkv.weight, layers[2].attention.qkv.weight)  # no memory is shared
 
 
+@pytest.mark.parametrize("layers", [None, 1])
+def test_a_controller_grows_with_the_encoder_unless_its_depth_is_set(prepared: Path, tmp_path: Path, tools, layers):
+    own = {} if layers is None else {"task__controller_layers": layers}
+    session = session_at(prepared, tmp_path / "run", tools, 0, task__kind="multiple-choice", **own)
+    before = [part.attention.qkv.weight.clone() for part in session.model.controller.encoder.layers]
+    bias = session.model.controller.bias.clone()
+    deepen(session, SilentLog(), 4, None)
+    after = [part.attention.qkv.weight for part in session.model.controller.encoder.layers]
+    assert len(after) == (layers or 4)
+    assert all(torch.equal(weight, before[number % len(before)]) for number, weight in enumerate(after))
+    assert torch.equal(session.model.controller.bias, bias)
+    assert session.flops == session.flops_at(4) > session.flops_at(2)
+
+
 def test_a_reset_optimiser_starts_afresh(prepared: Path, tmp_path: Path, tools) -> None:
     session = session_at(prepared, tmp_path / "run", tools, 3, growth__optimizer="reset")
     deepen(session, SilentLog(), 4, None)
