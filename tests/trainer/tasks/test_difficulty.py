@@ -130,7 +130,6 @@ RATES = ("data.mask_rate_final=0.1", "data.mask_rate_steps=9")
         (["task.kind=multiple-choice", "data.mask_share=0.5"], "reads [MASK] at every predicted position"),
         (["task.kind=multiple-choice", "task.controller_width=999"], "above the encoder's width"),
         (["task.kind=multiple-choice", "task.controller_width=30", "task.controller_heads=4"], "multiple of its heads"),
-        (["task.kind=replaced-token", "growth.depths=[2, 4]", "growth.at=[0.5]"], "set task.controller_layers"),
         (["task.kind=multiple-choice", "task.candidates=1"], "key 'task.candidates'"),
         (
             ["task.kind=replaced-token", "task.difficulty=mask-rate", *RATES],
