@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from trainer import metrics
 from trainer.finetune.examples import Example, ExampleBatch, collate, scoring_batches
 from trainer.finetune.labels import Labels
+from trainer.finetune.note_finder import NoteFinder
 from trainer.model.encoder import Encoder, initialise
 from trainer.precision import Precision, autocast
 from trainer.sections.finetune import METRICS, Kind
@@ -33,11 +34,11 @@ class Classifier(nn.Module):
         for part in (self.dense, self.out):
             initialise(part, encoder.config.init_std)
 
-    def forward(self, batch: ExampleBatch) -> Tensor:
-        """logits_MK."""
-        h_BTD = self.encoder(batch.tokens_BT, batch.segments_BT, batch.positions_BT)
+    def forward(self, batch: ExampleBatch) -> tuple[Tensor, Tensor]:
+        """(logits_MK, h_BTD)"""
+        h_BTD = self.encoder(batch.tokens_BT, batch.segments_BT, batch.positions_BT, batch.words)
         h_MD = h_BTD.flatten(0, 1).index_select(0, batch.index_M)
-        return self.out(self.dropout(self.dense(h_MD)))
+        return self.out(self.dropout(self.dense(h_MD))), h_BTD
 
 
 def loss_of(logits_MK: Tensor, labels_M: Tensor, kind: Kind, weights_K: Tensor | None = None) -> Tensor:
@@ -49,7 +50,12 @@ def loss_of(logits_MK: Tensor, labels_M: Tensor, kind: Kind, weights_K: Tensor |
 
 @torch.no_grad()
 def predict(
-    model: Classifier, examples: Sequence[Example], batch_tokens: int, device: torch.device, precision: Precision
+    model: Classifier,
+    examples: Sequence[Example],
+    batch_tokens: int,
+    device: torch.device,
+    precision: Precision,
+    finder: NoteFinder | None = None,
 ) -> list[NDArray[np.float32]]:
     """logits [predictions, outputs] of each example, in the order given. The model is left in the mode it was in."""
     training = model.training
@@ -57,9 +63,9 @@ def predict(
     found: list[NDArray[np.float32]] = [np.zeros((0, 0), dtype=np.float32)] * len(examples)
     try:
         for numbers in scoring_batches(examples, batch_tokens):
-            batch = collate(examples, numbers, model.encoder.config.max_length)
+            batch = collate(examples, numbers, model.encoder.config.max_length, finder)
             with autocast(device, precision):
-                logits_MK = model(batch.to(device)).float().cpu()
+                logits_MK = model(batch.to(device))[0].float().cpu()
             sizes = [len(examples[k].at) for k in numbers]
             for k, part in zip(numbers, logits_MK.split(sizes), strict=True):
                 found[k] = part.numpy()

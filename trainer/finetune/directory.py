@@ -20,6 +20,7 @@ from schemas.manifest import file_digest
 from trainer.checkpoint import CheckpointError
 from trainer.finetune.classifier import Classifier
 from trainer.finetune.labels import Labels
+from trainer.finetune.note_finder import NoteFinder, read_note_finder
 from trainer.finetune.trial import write_tensors
 from trainer.model.config import ModelConfig
 from trainer.model.encoder import Encoder
@@ -71,6 +72,7 @@ class ClassifierDirectory(RunDirectory):
         super().__init__(path)
         self.identity = self.path / "finetune.json"
         self.trials = self.path / "trials"
+        self.notes = self.path / "notes.json"
 
     def check_usable(self, identity: dict[str, Any], resume: bool) -> None:
         """Raises RunInUseError where OUTPUT holds something else, or an unfinished fine-tuning that is not this one."""
@@ -110,10 +112,17 @@ class ClassifierDirectory(RunDirectory):
         return self.trials / f"{rate:g}-{seed}"
 
     def finish_finetuning(
-        self, weights: dict[str, Tensor], config: ModelConfig, head: Head, result: dict[str, Any]
+        self,
+        weights: dict[str, Tensor],
+        config: ModelConfig,
+        head: Head,
+        result: dict[str, Any],
+        finder: NoteFinder | None = None,
     ) -> None:
         """Weights and numbers; result.json last. Then the trials' weights are removed."""
         write_tensors(self.model, weights)
+        if finder is not None:
+            write_atomic(self.notes, finder.to_json() + "\n")
         described = Described.model_validate(
             {"schema": MODEL_SCHEMA, "task": TASK, "config": config, "classification": head}
         )
@@ -130,6 +139,8 @@ class Loaded(BaseModel):
     model: Classifier
     tokenizer: Tokenizer
     head: Head
+    finder: NoteFinder | None = None
+    """Of words with notes, where the classifier keeps them."""
 
 
 def load_classifier(path: str | Path, device: torch.device | str = "cpu") -> Loaded:
@@ -166,4 +177,7 @@ def load_classifier(path: str | Path, device: torch.device | str = "cpu") -> Loa
     check_shapes(tensors, described.config, lambda: Classifier(Encoder(described.config), labels), directory.model)
     model = Classifier(Encoder(described.config), labels)
     load_weights(model, tensors, directory.model)
-    return Loaded(model=model.to(device).eval(), tokenizer=tokenizer, head=described.classification)
+    finder = None
+    if (notes := model.encoder.notes) is not None:
+        finder = read_note_finder(directory.notes, tokenizer, notes.config.words)
+    return Loaded(model=model.to(device).eval(), tokenizer=tokenizer, head=described.classification, finder=finder)

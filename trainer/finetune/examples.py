@@ -13,7 +13,9 @@ from torch import Tensor
 from schemas.vocabulary import CLS, PAD, SEP
 from trainer.data.buckets import MULTIPLE, buckets
 from trainer.data.packing_kernels import WRAP
+from trainer.data.rare import RareWords
 from trainer.finetune.labels import Labels, words_of
+from trainer.finetune.note_finder import NoteFinder
 from trainer.finetune.table import Row, TableError
 from trainer.sections.finetune import Kind
 from trainer.tokenizer import Tokenizer
@@ -47,10 +49,18 @@ class ExampleBatch:
     """fp32; NaN without labels."""
     examples: list[int]
     """Number of each row's example."""
+    words: RareWords | None = None
+    """Words with notes, where the encoder reads them."""
+
+    @property
+    def token_count(self) -> int:
+        """Positions that are not padding."""
+        return int(self.segments_BT.sum())
 
     def to(self, device: torch.device) -> "ExampleBatch":
         names = ("tokens_BT", "segments_BT", "positions_BT", "index_M", "labels_M")
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+        words = None if self.words is None else self.words.to(device)
+        return replace(self, words=words, **{name: getattr(self, name).to(device) for name in names})
 
 
 class Encoding:
@@ -99,7 +109,9 @@ class Encoding:
             )
 
 
-def collate(examples: Sequence[Example], numbers: Iterable[int], longest: int) -> ExampleBatch:
+def collate(
+    examples: Sequence[Example], numbers: Iterable[int], longest: int, finder: NoteFinder | None = None
+) -> ExampleBatch:
     """Rows of the examples `numbers`, as wide as the longest needs, a multiple of MULTIPLE below `longest`."""
     numbers = list(numbers)
     rows = [examples[k] for k in numbers]
@@ -113,13 +125,15 @@ def collate(examples: Sequence[Example], numbers: Iterable[int], longest: int) -
     inside = places < lengths[:, None]
     index = [k * width + place for k, row in enumerate(rows) for place in row.at]
     labels = [label for row in rows for label in (row.labels or [np.nan] * len(row.at))]
+    tokens_BT, segments_BT = torch.from_numpy(tokens), torch.from_numpy(inside.astype(np.int64))
     return ExampleBatch(
-        tokens_BT=torch.from_numpy(tokens),
-        segments_BT=torch.from_numpy(inside.astype(np.int64)),
+        tokens_BT=tokens_BT,
+        segments_BT=segments_BT,
         positions_BT=torch.from_numpy(np.where(inside, places, 0)),
         index_M=torch.tensor(index, dtype=torch.int64),
         labels_M=torch.tensor(labels, dtype=torch.float32),
         examples=numbers,
+        words=None if finder is None else finder.find(tokens_BT, segments_BT),
     )
 
 

@@ -11,9 +11,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from schemas.manifest import file_digest
-from trainer.data.shards import CorpusError
+from trainer.config import build_config
+from trainer.data.shards import Corpus, CorpusError
 from trainer.finetune.data import Files, read_data
 from trainer.finetune.directory import IDENTITY_SCHEMA, ClassifierDirectory, Head
+from trainer.finetune.note_finder import NoteFinder
 from trainer.finetune.search import Search
 from trainer.finetune.trial import BEST_FILE, Job, StoppedError, TrialState, describe
 from trainer.loop import StopRequest
@@ -22,10 +24,11 @@ from trainer.model.encoder import Encoder
 from trainer.notes import set_notes
 from trainer.precision import be_deterministic, choose, measure, resolve_device
 from trainer.progress import ProgressLine
-from trainer.run import RESULT_SCHEMA, RunDirectory, load_encoder
+from trainer.run import RESULT_SCHEMA, RunDirectory, RunError, load_encoder
 from trainer.sections.finetune import FinetuneConfig
 from trainer.source import source_digest, versions
 from trainer.tokenizer import Tokenizer
+from trainer.word_finder import WordFinder
 
 
 def _digest(encoder: Encoder) -> str:
@@ -57,9 +60,12 @@ def finetune(
     """
     device = resolve_device(config.device)
     encoder = load_encoder(run)
-    # TNF's default: rare words enter as their embeddings alone.
-    set_notes(encoder, "drop")
-    vocabulary = RunDirectory(run).vocabulary
+    directory_of_run = RunDirectory(run)
+    if config.notes == "drop":
+        set_notes(encoder, "drop")
+    elif encoder.notes is None:
+        raise RunError(f"{run}: was trained without notes; notes = 'drop' is all there is")
+    vocabulary = directory_of_run.vocabulary
     tokenizer = Tokenizer(vocabulary)
     if len(tokenizer) != encoder.config.vocabulary_size:
         raise CorpusError(
@@ -68,6 +74,10 @@ def finetune(
         )
     longest = min(config.max_length or encoder.config.max_length, encoder.config.max_length)
     data = read_data(files, config, tokenizer, longest)
+    finder = None
+    if encoder.notes is not None:
+        known = WordFinder.read(Corpus(directory_of_run.shards(), "train"), tokenizer)
+        finder = NoteFinder(known, build_config(directory_of_run.config).notes.half_window)
     directory = ClassifierDirectory(output)
     identity = {
         "schema": IDENTITY_SCHEMA,
@@ -93,7 +103,9 @@ def finetune(
             line.note(f"{files.named()[name]}: {count:,} of {len(data.examples[name]):,} texts cut to {longest} pieces")
     directory.begin_finetuning(identity, vocabulary)
     fresh = _copier(encoder, config.dropout)
-    job = Job(fresh, data.labels, data.examples["train"], data.examples["valid"], config, longest, device, precision)
+    job = Job(
+        fresh, data.labels, data.examples["train"], data.examples["valid"], config, longest, device, precision, finder
+    )
     with StopRequest() as stop, line:
         try:
             search = Search(job, directory, line, lambda: stop.requested)
@@ -135,7 +147,7 @@ def finetune(
         vocabulary=file_digest(directory.vocabulary),
         settings={"learning_rate": rate, "seed": chosen.seed, "epoch": chosen.best_epoch, metric: chosen.best(metric)},
     )
-    directory.finish_finetuning(weights, encoder.config, head, result)
+    directory.finish_finetuning(weights, encoder.config, head, result, finder)
     return result
 
 

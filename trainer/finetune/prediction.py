@@ -31,7 +31,7 @@ def predict_rows(loaded: Loaded, rows: Iterable[Row], refuse_long: bool = False)
     while chunk := list(islice(rows, CHUNK)):
         examples = [encoding.encode(row) for row in chunk]
         for example, logits in zip(
-            examples, predict(loaded.model, examples, BATCH_TOKENS, device, "fp32"), strict=True
+            examples, predict(loaded.model, examples, BATCH_TOKENS, device, "fp32", loaded.finder), strict=True
         ):
             found: dict[str, Any]
             if head.kind == "regression":

@@ -22,7 +22,10 @@ from trainer.data.counter import Purpose, key
 from trainer.finetune.classifier import Classifier, loss_of, predict, scores_of
 from trainer.finetune.examples import Example, collate, training_batches
 from trainer.finetune.labels import Labels, balanced_weights
+from trainer.finetune.note_finder import NoteFinder
 from trainer.model.encoder import Encoder
+from trainer.model.notes import window_means
+from trainer.notes import set_notes
 from trainer.optim import (
     build_optimizer,
     clip_gradients,
@@ -75,6 +78,8 @@ class Job:
     longest: int
     device: torch.device
     precision: Precision
+    finder: NoteFinder | None = None
+    """Of words with notes, where the encoder keeps them."""
 
     def classifier(self, seed: int) -> Classifier:
         """The encoder with a head that `seed` draws."""
@@ -117,6 +122,7 @@ def run_trial(
     saved = directory / STATE_FILE
     if saved.is_file():
         state, best = _load(saved, model, optimizer, state)
+    taker = set_notes(model.encoder, "update", config.notes_gamma) if config.notes == "update" else None
     weights_K = None
     if config.class_weights == "balanced" and job.labels.kind != "regression":
         balanced = balanced_weights([example.labels for example in job.train], job.labels.outputs)
@@ -133,9 +139,9 @@ def run_trial(
             progress = (state.epoch + (number + 0.5) / len(batches)) / config.epochs
             set_learning_rate(optimizer, rate * _factor(progress, config.warmup))
             torch.manual_seed(_draw_seed(seed, 2, state.epoch, number))
-            batch = collate(job.train, numbers, job.longest).to(job.device)
+            batch = collate(job.train, numbers, job.longest, job.finder).to(job.device)
             with autocast(job.device, job.precision):
-                logits_MK = model(batch)
+                logits_MK, h_BTD = model(batch)
             loss = loss_of(logits_MK, batch.labels_M, job.labels.kind, weights_K)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -144,12 +150,15 @@ def run_trial(
             if state.diverged:
                 break
             optimizer.step()
+            if taker is not None and batch.words is not None:
+                # Of a batch it reads tokens, words and their number alone.
+                taker.update([(batch, window_means(h_BTD, batch.words))])  # type: ignore[list-item]
             total, targets = total + float(loss.detach()) * len(batch.labels_M), targets + len(batch.labels_M)
             if number % STEPS_PER_TELL == 0:
                 tell(progress, f"rate {rate:g}, seed {seed}, epoch {state.epoch + 1}: loss {total / targets:.4f}")
         if state.diverged:
             break
-        logits = predict(model, job.valid, config.batch_tokens, job.device, job.precision)
+        logits = predict(model, job.valid, config.batch_tokens, job.device, job.precision, job.finder)
         state.scores.append(scores_of(logits, job.valid, job.labels))
         state.losses.append(total / max(targets, 1))
         state.epoch += 1

@@ -58,6 +58,11 @@ class FinetuneConfig(Section):
     """Pieces of an example, special ones included; at most the model's, which is the default."""
     long: Literal["cut", "refuse"] = "cut"
     """What happens to longer texts: their end (of a pair, the longer one's) is cut off and told, or they are errors."""
+    notes: Literal["drop", "frozen", "update"] = "drop"
+    """Of rare words, where the encoder was trained with them: as if there were none (TNF's default), read as they are,
+    or read and written on."""
+    notes_gamma: float = Field(default=0.1, gt=0, le=1)
+    """Share of a new occurrence in a note that is written on."""
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     threads: int = Field(default=0, ge=0, le=4096)
