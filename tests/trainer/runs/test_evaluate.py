@@ -145,3 +145,17 @@ def test_another_vocabulary_is_refused(finished_run: Path, prepared: Path, tmp_p
     path.write_bytes(path.read_bytes() + b"\x00")
     with pytest.raises(ValueError, match="another vocabulary"):
         evaluate(finished_run, Wanted(shards=other, bands=True))
+
+
+def test_an_encoder_of_another_task_is_measured_through_a_probe(
+    prepared: Path, pairs: Path, tmp_path: Path, tools
+) -> None:
+    run = tmp_path / "run"
+    tools.train(prepared, run, overrides=tools.settings(task__kind="replaced-token", schedule__steps=4))
+    code, errors = tools.invoke("evaluate", run, "--pairs", pairs)
+    assert (code, "add --probe" in errors) == (1, True), errors
+    code, errors, output = tools.invoke_output(
+        "evaluate", run, "--pairs", pairs, "--probe", "--probe-steps", 4, "--json"
+    )
+    assert code == 0, errors
+    assert json.loads(output)["probe"]["held_out_loss"] > 0
