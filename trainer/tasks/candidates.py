@@ -15,9 +15,31 @@ CANDIDATE_STREAM, ROW_STREAM = 1, 2
 NEITHER_SLOT, ORIGINAL_SLOT = 0, 1
 
 
-def draw_one(logits_NV: Tensor, bits_N: Tensor) -> Tensor:
-    """piece_N: one draw from softmax(logits) over the ordinary pieces (Gumbel-max). Overwrites `logits_NV`."""
-    return ordinary(logits_NV).add_(gumbel(bits_N, logits_NV.shape[1])).argmax(-1)
+BLOCK = 32
+"""Columns behind one maximum of `top`. topk(9) of 1,024 x 32,000 scores on one CPU core: 97 ms, 15 ms in blocks; of
+8,192: 24 and 10; argmax of 8,192: 20 and 3."""
+
+
+def top(scores_NV: Tensor, count: int) -> Tensor:
+    """Columns of the `count` largest of each row, largest first: `topk`, exactly, by way of maxima over blocks, whose
+    pass over the scores is one of vectors. The largest lie in the blocks of the largest maxima."""
+    vocabulary = scores_NV.shape[1]
+    blocks = vocabulary // BLOCK
+    if blocks < count:
+        return scores_NV.topk(count, dim=1).indices
+    # Block j holds the columns j, j + blocks, j + 2 blocks, ...; what is left over is a candidate always.
+    best_NJ = scores_NV[:, : BLOCK * blocks].unflatten(1, (BLOCK, blocks)).amax(1).topk(count, dim=1).indices
+    steps = blocks * torch.arange(BLOCK, device=scores_NV.device)
+    columns = (best_NJ[:, None, :] + steps[:, None]).flatten(1)
+    rest = torch.arange(BLOCK * blocks, vocabulary, device=scores_NV.device).expand(len(scores_NV), -1)
+    columns = torch.cat([columns, rest], 1)
+    return columns.gather(1, scores_NV.gather(1, columns).topk(count, dim=1).indices)
+
+
+def draw_one(scores_NV: Tensor) -> Tensor:
+    """piece_N: one draw from softmax(logits) over the ordinary pieces, of scores = logits + Gumbel noise (Gumbel-max).
+    Overwrites `scores_NV`."""
+    return top(ordinary(scores_NV), 1).squeeze(1)
 
 
 def ordinary(logits_NV: Tensor) -> Tensor:
@@ -26,14 +48,14 @@ def ordinary(logits_NV: Tensor) -> Tensor:
     return logits_NV
 
 
-def draw_distinct(logits_NV: Tensor, noise_NV: Tensor, count: int, *never_N: Tensor) -> Tensor:
+def draw_distinct(scores_NV: Tensor, count: int, *never_N: Tensor) -> Tensor:
     """pieces of shape [N, count]: draws without replacement from softmax(logits) over the ordinary pieces but those of
-    `never_N`, in the order they were drawn (Gumbel top-k: Kool, van Hoof, Welling, ICML 2019). Overwrites `logits_NV`.
-    """
-    scores_NV = ordinary(logits_NV).add_(noise_NV)
+    `never_N`, in the order they were drawn, of scores = logits + Gumbel noise (Gumbel top-k: Kool, van Hoof, Welling,
+    ICML 2019). Overwrites `scores_NV`."""
+    ordinary(scores_NV)
     for piece_N in never_N:
         scores_NV.scatter_(1, piece_N[:, None], -torch.inf)
-    return scores_NV.topk(count, dim=1).indices
+    return top(scores_NV, count)
 
 
 def draw_with_replacement(logits_NV: Tensor, bits_N: Tensor, count: int) -> Tensor:

@@ -1,7 +1,7 @@
 """What the tasks with a meta controller share: it fills the masks, and the encoder reads what it filled in.
 
 Shape suffixes: B rows, T tokens of a row, M masked positions, N positions that are not padding, C width of the
-controller, D width of the encoder, V vocabulary.
+controller, E one more, D width of the encoder, V vocabulary.
 """
 
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from trainer.model.flops import BACKWARD, flops_per_token
 from trainer.sections.task import LEAST_CANDIDATES, TaskConfig
 from trainer.tasks.candidates import draw_one
 from trainer.tasks.chunks import summed
-from trainer.tasks.draws import position_bits
+from trainer.tasks.draws import gumbel, position_bits
 from trainer.tasks.encode import encode
 from trainer.tasks.task import Task, TaskOutput, Term
 
@@ -157,10 +157,11 @@ class CorruptionTask(Task):
     @torch.no_grad()
     def _fill(self, x_MC: Tensor, matrix_VC: Tensor, bits_M: Tensor) -> Tensor:
         """drawn_M."""
-        part = self.sampling_part(x_MC.device)
+        part, vocabulary = self.sampling_part(x_MC.device), self.config.vocabulary_size
+        x_ME, matrix_EV = self.sampling_factors(x_MC, matrix_VC)
         drawn = [
-            draw_one(self.sampling_logits(x, matrix_VC), bits)
-            for x, bits in zip(x_MC.split(part), bits_M.split(part), strict=True)
+            draw_one(gumbel(bits, vocabulary).addmm_(x, matrix_EV))
+            for x, bits in zip(x_ME.split(part), bits_M.split(part), strict=True)
         ]
         return torch.cat(drawn)
 
@@ -169,10 +170,12 @@ class CorruptionTask(Task):
         # A number read inside a compiled graph would be a constant of it, and each new value another graph.
         return torch.full_like(like, difficulty.value)
 
-    def sampling_logits(self, x_NC: Tensor, matrix_VC: Tensor) -> Tensor:
-        """Over the temperature in force; a new tensor."""
+    def sampling_factors(self, x_NC: Tensor, matrix_VC: Tensor) -> tuple[Tensor, Tensor]:
+        """(x_NE, matrix_EV), fp32, whose product is the controller's logits over the temperature in force: the bias is
+        one more feature. So noise takes one pass over memory, in which the product is added to it."""
         temperature = self.steered("temperature", self.settings.temperature)
-        return self.controller.logits(x_NC, matrix_VC) / temperature
+        x_NE = F.pad(x_NC.float(), (0, 1), value=1.0) / temperature
+        return x_NE, torch.cat([matrix_VC.float(), self.controller.bias.float()[:, None]], 1).T
 
     def sampling_part(self, device: torch.device) -> int:
         """Positions whose logits are held at once for drawing."""

@@ -1,7 +1,7 @@
 """Multiple choice with a meta controller (MC-BERT: Xu et al. 2020, arXiv 2006.05744).
 
-Shape suffixes: B rows, T tokens of a row, N positions that are not padding, C width of the controller, D width of the
-encoder, K candidates, V vocabulary.
+Shape suffixes: B rows, T tokens of a row, N positions that are not padding, C width of the controller, E one more,
+D width of the encoder, K candidates, V vocabulary.
 """
 
 from typing import TYPE_CHECKING
@@ -120,15 +120,16 @@ class MultipleChoice(CorruptionTask):
         noise = row_noise(bits_BT[:, 0], vocabulary, length) if distinct else None
         part = self.sampling_part(index_N.device)
         drawn = []
-        for x_NC, place_N, input_, original in zip(
-            corrupted.x_NC.split(part), index_N.split(part), input_N.split(part), original_N.split(part), strict=True
+        all_NE, matrix_EV = self.sampling_factors(corrupted.x_NC, corrupted.matrix_VC)
+        for x_NE, place_N, input_, original in zip(
+            all_NE.split(part), index_N.split(part), input_N.split(part), original_N.split(part), strict=True
         ):
-            logits_NV = self.sampling_logits(x_NC, corrupted.matrix_VC)
             if noise is None:
+                logits_NV = x_NE.new_zeros(len(x_NE), vocabulary).addmm_(x_NE, matrix_EV)
                 drawn.append(draw_with_replacement(logits_NV, bits_BT.flatten()[place_N], count))
             else:
-                noise_NV = noise[place_N // length, place_N % length]
-                drawn.append(draw_distinct(logits_NV, noise_NV, count, input_, original))
+                scores_NV = noise[place_N // length, place_N % length].addmm_(x_NE, matrix_EV)
+                drawn.append(draw_distinct(scores_NV, count, input_, original))
         return choices(torch.cat(drawn), input_N, original_N)
 
     def flops_per_token(self, length: int, predicted_share: float) -> float:

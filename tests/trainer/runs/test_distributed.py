@@ -85,10 +85,11 @@ def test_two_replicas(prepared: Path, tmp_path: Path, alone: Path, tools) -> Non
     assert_equal_runs(tmp_path / "run", alone)
 
 
-def test_two_replicas_of_a_task_with_a_controller(prepared: Path, tmp_path: Path, tools) -> None:
+@pytest.mark.parametrize("strategy", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
+def test_two_replicas_of_a_task_with_a_controller(prepared: Path, tmp_path: Path, tools, strategy: str) -> None:
     """Parts of the log too, with micro-batches of unequal counts."""
     changes = {"task__kind": "multiple-choice", "task__difficulty": "candidates", "task__weight": 1.0}
-    torchrun(tools, 2, prepared, tmp_path / "two", **changes, system__accumulate=2)
+    torchrun(tools, 2, prepared, tmp_path / "two", **changes, system__accumulate=2, system__strategy=strategy)
     tools.train(prepared, tmp_path / "one", overrides=tools.settings(**CHANGES, **changes))
     assert_equal_runs(tmp_path / "two", tmp_path / "one")
     logs = [read_log(tmp_path / run / "log.jsonl") for run in ("one", "two")]

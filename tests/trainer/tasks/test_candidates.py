@@ -12,7 +12,7 @@ from schemas.vocabulary import FIRST_ORDINARY, NEITHER
 from trainer.data.batch import RowRange
 from trainer.data.counter import Purpose, key
 from trainer.data.kernels import draw
-from trainer.tasks.candidates import choices, draw_distinct, draw_one, draw_with_replacement, row_noise
+from trainer.tasks.candidates import BLOCK, choices, draw_distinct, draw_one, draw_with_replacement, row_noise, top
 from trainer.tasks.draws import gumbel, position_bits, uniform
 
 V = 30
@@ -64,6 +64,14 @@ def test_noise_is_gumbel() -> None:
     assert float(uniform(bits(4000), 1000).min()) > 0
 
 
+@pytest.mark.parametrize("vocabulary", [7, BLOCK * 5, BLOCK * 6 + 1, 1000])
+def test_top_is_topk(vocabulary: int) -> None:
+    scores = torch.randn(50, vocabulary, generator=torch.Generator().manual_seed(vocabulary))
+    scores[:, ::3] = -torch.inf
+    for count in (1, 4):
+        assert torch.equal(top(scores, count), scores.topk(count, dim=1).indices)
+
+
 def logits_of(shares: torch.Tensor, rows: int) -> torch.Tensor:
     return shares.log().expand(rows, -1).clone()
 
@@ -84,7 +92,7 @@ def ordinary_shares(shares: torch.Tensor, *never: int) -> torch.Tensor:
 def test_one_draw_has_the_softmax_distribution(shares: torch.Tensor) -> None:
     n = 20000
     for drawn in (
-        draw_one(logits_of(shares, n), bits(n)),
+        draw_one(logits_of(shares, n) + gumbel(bits(n), V)),
         draw_with_replacement(logits_of(shares, n), bits(n), 3)[:, 2],
     ):
         found = torch.bincount(drawn, minlength=V) / n
@@ -96,7 +104,7 @@ def test_distinct_draws_are_draws_without_replacement(shares: torch.Tensor) -> N
     """First piece by its share, second by its share among the others; from windows of a row's noise."""
     n, length = 20000, 50
     noise = row_noise(bits(n // length), V, length)[:, :length].reshape(n, V)
-    drawn = draw_distinct(logits_of(shares, n), noise.clone(), 5, torch.full((n,), 7), torch.full((n,), 9))
+    drawn = draw_distinct(logits_of(shares, n) + noise, 5, torch.full((n,), 7), torch.full((n,), 9))
     assert all(len(set(row)) == 5 for row in drawn.tolist())
     assert not set(drawn.flatten().tolist()) & {*range(FIRST_ORDINARY), 7, 9}
     p = ordinary_shares(shares, 7, 9)
@@ -129,7 +137,7 @@ def test_the_label_is_the_original_or_neither(seed: int, sampling: str, spread: 
     )
     logits = torch.randn(n, V, generator=generator) * spread
     if sampling == "distinct":
-        drawn = draw_distinct(logits, gumbel(bits(n, seed % 99), V), k - 1, stands, original)
+        drawn = draw_distinct(logits + gumbel(bits(n, seed % 99), V), k - 1, stands, original)
     else:
         drawn = draw_with_replacement(logits, bits(n, seed % 99), k - 1)
     candidates, label = choices(drawn, stands, original)
