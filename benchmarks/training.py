@@ -5,6 +5,7 @@
 6 layers x 256, T = 128, vocabulary 8,192 (preset small), full rows, 15 % predicted. Both in the precision whose matmul
 is faster here, both eager and compiled, in turns and in processes of their own; the fastest form of each counts.
 Wall times are medians of a step. `*_cpu` rest on the CPU seconds of a step, which other programs disturb less.
+`--methods` measures what TUPE, notes, multiple choice and the others cost a step instead (training_methods.py).
 The peer needs `pip install torch transformers` in an interpreter named by --peers or $SILIANG_PEERS_HF.
 """
 
@@ -131,6 +132,19 @@ def made_up_shards(directory: Path, documents: int = 4000) -> Path:
     return directory
 
 
+def methods(costs: dict[str, Any] | None, precision: str, threads: int) -> None:
+    """Prints the table of --methods and its JSON."""
+    from training_methods import told
+
+    if costs is None:
+        raise SystemExit("error: the methods took no step")
+    print(f"{threads} threads, {precision}; preset small, T = {SHAPE['length']}, {SHAPE['rows']} rows, steps in turn")
+    print(told(costs))
+    ratios = {name: round(cost["ratio"], 3) for name, cost in costs.items()}
+    cpu = {name: round(cost["cpu_ratio"], 3) for name, cost in costs.items()}
+    print(json.dumps({"step_ratio": ratios, "step_cpu_ratio": cpu, "precision": precision, "threads": threads}))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="prepared shards; made up without")
@@ -138,10 +152,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="torch's threads for both; 0: all cores")
     parser.add_argument("--seconds", type=float, default=15.0, help="measured time of each form")
     parser.add_argument("--peers", default=os.environ.get("SILIANG_PEERS_HF"), help="interpreter with transformers")
+    parser.add_argument("--methods", action="store_true", help="the cost of each method's step, and nothing else")
     parser.add_argument("--own", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.own:
-        print(json.dumps(own_steps(json.loads(arguments.own))))
+        asked = json.loads(arguments.own)
+        if asked.get("methods"):
+            from training_methods import step_costs
+
+            print(json.dumps(step_costs(asked)))
+        else:
+            print(json.dumps(own_steps(asked)))
         return
 
     import torch
@@ -159,6 +180,9 @@ def main() -> None:
         "seconds": 3.0 if arguments.quick else arguments.seconds,
     }  # fmt: skip
     own = [sys.executable, __file__, "--own"]
+    if arguments.methods:
+        methods(in_process(own, {**asked, "methods": True}), precision, threads)
+        return
     peer = [arguments.peers, str(Path(__file__).with_name("training_peer.py"))] if arguments.peers else None
     forms: dict[str, dict[str, Any] | None] = {}
     for compiled in (False,) if arguments.quick else (False, True):
