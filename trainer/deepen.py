@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def deepen(session: "Session", log: RunLog | SilentLog, layers: int, held_out: float | None) -> None:
     """Weights, averages and (where carried) the optimiser's state go to the deeper model; what depends on the model is
     made anew: optimisers and their groups, compiled graph, DDP or shards, the guard's norms. Counters, stream, dropout,
-    schedule and methods' states go on. The time counts as training, the two held-out losses do not.
+    schedule and methods' states go on. The time counts as training; compiling (as at the start of a run) and the
+    two held-out losses do not.
 
     Args:
         held_out: the held-out loss before, where it is known.
@@ -43,9 +44,10 @@ def deepen(session: "Session", log: RunLog | SilentLog, layers: int, held_out: f
     if trainer.averages is not None:
         trainer.averages.load(fresh | grow_tensors(averages, sources, prefixes))
     trainer.guard.forget_norms()
+    ready = time.perf_counter()
     session.connect()
     trainer.growth.begin(layers, trainer.step, loss_before)
-    seconds = session.world.agree(time.perf_counter() - start)
+    seconds, connecting = session.world.agree((ready - start, time.perf_counter() - ready))
     trainer.seconds += seconds
     trainer.growth.spent[-1].seconds += seconds
     loss = session.held_out_now().loss
@@ -60,6 +62,7 @@ def deepen(session: "Session", log: RunLog | SilentLog, layers: int, held_out: f
         tokens=trainer.tokens,
         seconds=trainer.seconds,
         growth_seconds=seconds,
+        connect_seconds=connecting,
         flops=session.spent_flops,
     )
     session.line.note(

@@ -27,3 +27,13 @@ def test_compiled_losses_are_the_plain_ones(prepared: Path, tmp_path: Path, tool
     assert "torch.compile does not work" not in capsys.readouterr().err
     plain = tools.train(prepared, tmp_path / "b", overrides=tools.settings(**few)).result
     assert compiled["held_out_loss_end"] == pytest.approx(plain["held_out_loss_end"], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_grown_model_is_compiled_anew(prepared: Path, tmp_path: Path, tools, capsys) -> None:
+    grows = {"model__layers": 2, "growth__depths": [1, 2], "growth__at": [0.5], "schedule__steps": 6}
+    compiled = tools.train(prepared, tmp_path / "a", overrides=tools.settings(**grows, system__compile=True)).result
+    assert "torch.compile does not work" not in capsys.readouterr().err
+    plain = tools.train(prepared, tmp_path / "b", overrides=tools.settings(**grows)).result
+    assert compiled["held_out_loss_end"] == pytest.approx(plain["held_out_loss_end"], abs=1e-4)
+    assert compiled["layers"] == 2
