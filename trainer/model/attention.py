@@ -17,6 +17,7 @@ from trainer.model.choice import Path
 from trainer.model.config import BUCKETED, UNTIED, ModelConfig
 from trainer.model.flex import FlexScores, flex_attend, flex_scores
 from trainer.model.term import PositionFeatures, Positions, PositionTerm, Rotation, by_distance
+from trainer.model.written import written_attention
 
 
 @dataclass(frozen=True)
@@ -168,8 +169,14 @@ class SelfAttention(nn.Module):
         self.head_scale = nn.Parameter(torch.ones(config.heads)) if config.head_scale else None
 
     def forward(self, h_BTD: Tensor, plan: AttentionPlan) -> Tensor:
-        q, k, v = self.qkv(h_BTD).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        o_BTHC = attend(q, k, v, plan).transpose(1, 2)
+        qkv_BTE = self.qkv(h_BTD)
+        if plan.path == "written" and not torch.compiler.is_compiling():
+            assert plan.bias_BHTT is not None
+            o_BTD = written_attention(qkv_BTE, plan.bias_BHTT, plan.rotation, plan.scale)
+        else:
+            # Also where a compiler sees the operations and fuses them itself.
+            q, k, v = qkv_BTE.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+            o_BTD = attend(q, k, v, plan).transpose(1, 2).flatten(2)
         if self.head_scale is not None:
-            o_BTHC = o_BTHC * self.head_scale.to(o_BTHC.dtype)[:, None]
-        return self.out(o_BTHC.flatten(2))
+            o_BTD = (o_BTD.unflatten(-1, (self.heads, -1)) * self.head_scale.to(o_BTD.dtype)[:, None]).flatten(2)
+        return self.out(o_BTD)

@@ -69,13 +69,12 @@ def document_bias(positions: Positions, config: ModelConfig, length: int) -> Ten
 
 
 def rotation_matrix(position: int, head_width: int) -> Tensor:
-    """R_CC of RoPE in fp64: block-diagonal up to the order of features, c paired with c + C/2."""
-    half = head_width // 2
+    """R_CC of RoPE in fp64: blocks of two along the diagonal (Su et al. 2021, eq. 15)."""
     R_CC = torch.zeros(head_width, head_width, dtype=torch.float64)
-    for c in range(half):
-        angle = position * 10_000 ** (-2 * c / head_width)
-        R_CC[c, c] = R_CC[c + half, c + half] = math.cos(angle)
-        R_CC[c, c + half], R_CC[c + half, c] = -math.sin(angle), math.sin(angle)
+    for c in range(0, head_width, 2):
+        angle = position * 10_000 ** (-c / head_width)
+        R_CC[c, c] = R_CC[c + 1, c + 1] = math.cos(angle)
+        R_CC[c, c + 1], R_CC[c + 1, c] = -math.sin(angle), math.sin(angle)
     return R_CC
 
 

@@ -1,6 +1,6 @@
-"""Rotary position embeddings (RoPE): Su et al. 2021, arXiv 2104.09864; base 10,000, GPT-NeoX's order of pairs.
+"""Rotary position embeddings (RoPE): Su et al. 2021, arXiv 2104.09864; base 10,000.
 
-Shape suffixes: B rows, T tokens of a row, C head width, L max_length.
+Shape suffixes: B rows, T tokens of a row, C head width, R = C / 2 planes, L max_length.
 """
 
 import torch
@@ -14,25 +14,24 @@ BASE = 10_000.0
 
 
 class RotaryPositions(Positions):
-    """Query and key features c and c + C/2 turn by position * BASE^(-2 c / C), so that scores depend on distances.
+    """Query and key features 2 r and 2 r + 1 turn by position * BASE^(-2 r / C), so that scores depend on distances.
 
-    The table is made in fp64 once and held in fp32: angles computed in fp32 are off by 5e-4 at position 8,192.
+    These are the paper's pairs; GPT-NeoX and Llama pair r with r + C/2, the same but for the order of features. The
+    table is made in fp64 once and held in fp32: angles computed in fp32 are off by 5e-4 at position 8,192.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        half = config.head_width // 2
-        rate = BASE ** (-torch.arange(half, dtype=torch.float64) / half)
-        angle_LC = (torch.arange(config.max_length, dtype=torch.float64)[:, None] * rate).repeat(1, 2)
-        sign_C = torch.ones(2 * half, dtype=torch.float64)
-        sign_C[:half] = -1
+        planes = config.head_width // 2
+        rate_R = BASE ** (-torch.arange(planes, dtype=torch.float64) / planes)
+        angle_LR = torch.arange(config.max_length, dtype=torch.float64)[:, None] * rate_R
         held = torch.get_default_dtype()
-        self.cos_LC: Tensor
-        self.sin_LC: Tensor
-        self.register_buffer("cos_LC", angle_LC.cos().to(held), persistent=False)
-        self.register_buffer("sin_LC", (angle_LC.sin() * sign_C).to(held), persistent=False)
+        self.cos_LR: Tensor
+        self.sin_LR: Tensor
+        self.register_buffer("cos_LR", angle_LR.cos().to(held), persistent=False)
+        self.register_buffer("sin_LR", angle_LR.sin().to(held), persistent=False)
 
     def term(self, positions_BT: Tensor, dtype: torch.dtype) -> PositionTerm:
         """By positions, which restart in each document, although a document's scores would be the same by row."""
-        cos, sin = (F.embedding(positions_BT, table)[:, None] for table in (self.cos_LC, self.sin_LC))
+        cos, sin = (F.embedding(positions_BT, table)[:, None] for table in (self.cos_LR, self.sin_LR))
         return PositionTerm(rotation=Rotation(cos, sin))

@@ -159,10 +159,10 @@ def test_rope_by_hand(make_config):
     turned = rope.term(torch.tensor([[150]]), torch.float32).rotation(torch.tensor([1.0, 2, 3, 4]).view(1, 1, 1, 4))
     fast, slow = 150.0, 150.0 / 100
     wanted = [
-        math.cos(fast) - 3 * math.sin(fast),
-        2 * math.cos(slow) - 4 * math.sin(slow),
-        3 * math.cos(fast) + math.sin(fast),
-        4 * math.cos(slow) + 2 * math.sin(slow),
+        math.cos(fast) - 2 * math.sin(fast),
+        2 * math.cos(fast) + math.sin(fast),
+        3 * math.cos(slow) - 4 * math.sin(slow),
+        4 * math.cos(slow) + 3 * math.sin(slow),
     ]
     assert turned.flatten().tolist() == pytest.approx(wanted, abs=1e-6)
 
