@@ -3,6 +3,8 @@
 glibc gives large freed blocks back to the kernel, which hands them out anew page by page, zeroed: a step of preset
 small (bf16, CPU, one thread) took 63,000 to 74,000 page faults and a fifth of its CPU time in the kernel (of 865 ms).
 With both limits raised it takes one or none (599 ms). Peak memory: 972 to 996 MB before, 993 to 1,015 MB after.
+
+Large pages are the other half: `trainer/__init__.py`.
 """
 
 import ctypes

@@ -1,6 +1,8 @@
 """Memory that was freed is there again without the kernel."""
 
 import resource
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -22,3 +24,11 @@ def test_large_tensors_come_back_without_page_faults():
     faults_of_ten_rounds()
     # Ten times 48 MB are 123,000 pages of 4 kB.
     assert faults_of_ten_rounds() < 5_000
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="transparent huge pages are Linux's")
+def test_large_tensors_lie_on_large_pages():
+    """torch begins them at a page where it asks for large ones; it decides at its first tensor: in a fresh process."""
+    code = "import trainer.train, torch; print(*(torch.zeros(1 << 20).data_ptr() % 4096 for _ in range(3)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "0", "0"]
