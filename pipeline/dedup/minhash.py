@@ -1,13 +1,13 @@
 """MinHash signatures (Broder 1997), bit for bit those of datasketch 2's `affine32` scheme.
 
 A shingle's low 32 bits h are premixed by MurmurHash3's finaliser; permutation k gives a_k * h + b_k modulo 2^32 with
-a_k odd, a bijection, and the signature holds the least value of each. The a and b come from datasketch itself.
+a_k odd, a bijection, and the signature holds the least value of each. The a and b are drawn as datasketch draws them,
+without its import, which would cost every process half a second for scipy.
 """
 
 from functools import cache
 
 import numpy as np
-from datasketch import MinHash
 from numba import njit
 
 from pipeline.dedup.mixing import fmix32
@@ -21,8 +21,9 @@ _BLOCK = 8  # shingles a pass over the permutations; fewer loads and stores of t
 
 @cache
 def _permutations(permutations: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    a, b = MinHash(num_perm=permutations, seed=seed, scheme="affine32").permutations
-    return np.ascontiguousarray(a), np.ascontiguousarray(b)
+    draw = np.random.RandomState(seed)  # its streams are frozen
+    a = draw.randint(0, 1 << 31, permutations, np.uint32) * np.uint32(2) + np.uint32(1)
+    return a, draw.randint(0, 1 << 32, permutations, np.uint32)
 
 
 @njit(nogil=True, cache=True)

@@ -10,7 +10,6 @@ import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.report.charts import charts
 from pipeline.report.collect import collect
 from pipeline.report.examples import NAME_LIMIT
 from pipeline.report.model import Report
@@ -42,6 +41,8 @@ def _write(target: Path, data: bytes) -> Path:
 
 def render(report: Report) -> str:
     """One HTML page without script or remote reference; the same text for the same report."""
+    from pipeline.report.charts import charts  # matplotlib: half a second, which no other command should pay
+
     css = (HERE / "page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     environment = Environment(

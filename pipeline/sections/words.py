@@ -14,7 +14,7 @@ class VocabularyConfig(Section):
     model: Literal["unigram", "bpe"] = "unigram"
     normalizer: Literal["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity"] = "nmt_nfkc"
     character_coverage: float = Field(default=0.9995, ge=0.98, le=1)
-    sample_bytes: int = Field(default=20 << 20, ge=1 << 10)
+    sample_bytes: int = Field(default=10 << 20, ge=1 << 10)
     """Kept text the vocabulary is learnt from, shared out to sources and languages and chosen by document hash."""
     language_temperature: float = Field(default=1.0, ge=0, le=1)
     """A language with share p of the kept text gets a share of the sample that goes as p^this: 1 as it is, 0 equal."""

@@ -26,7 +26,7 @@ from pipeline.words.sample import CANDIDATES, SAMPLE, Group, candidates, from_js
 from pipeline.words.tokenizer import Tokenizer
 
 STAGE = "vocabulary"
-VERSION = 2
+VERSION = 3
 
 MODEL = "vocabulary/siliang.model"
 FACTS = "vocabulary/vocabulary.json"

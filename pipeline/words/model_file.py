@@ -28,6 +28,7 @@ _FIELDS: Final = {  # name, number, type; behind = what an absent field means, w
     "Trainer": [
         ("model_type", 3, "INT32=1"),
         ("vocab_size", 4, "INT32"),
+        ("input_format", 7, "STRING"),
         ("treat_whitespace_as_suffix", 24, "BOOL"),
         ("byte_fallback", 35, "BOOL"),
         ("unk_id", 40, "INT32"),
@@ -38,6 +39,7 @@ _FIELDS: Final = {  # name, number, type; behind = what an absent field means, w
         ("bos_piece", 46, "STRING"),
         ("eos_piece", 47, "STRING"),
         ("pad_piece", 48, "STRING"),
+        ("seed_sentencepieces_file", 54, "STRING"),
     ],
     "Normalizer": [
         ("name", 1, "STRING"),
@@ -91,12 +93,14 @@ def reserved_pieces(number: int) -> list[str]:
     return [RESERVED.format(index) for index in range(number)]
 
 
-def with_reserved(data: bytes, number: int) -> bytes:
-    """The model with `number` control pieces behind its last id: text never makes them, decoding leaves them out."""
-    if not number:
-        return data
+def finished(data: bytes, reserved: int) -> bytes:
+    """A learnt model without the names of files that it was learnt from, and with `reserved` control pieces behind its
+    last id: text never makes them, decoding leaves them out.
+    """
     model = parse_model(data)
-    add_pieces(model, ((piece, 0.0, CONTROL) for piece in reserved_pieces(number)))
+    model.trainer_spec.ClearField("seed_sentencepieces_file")
+    model.trainer_spec.ClearField("input_format")
+    add_pieces(model, ((piece, 0.0, CONTROL) for piece in reserved_pieces(reserved)))
     return dump_model(model)
 
 

@@ -6,16 +6,27 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
+import pyarrow as pa
 import sentencepiece
 
 from pipeline.config import VocabularyConfig
-from pipeline.words.model_file import parse_model, with_reserved
+from pipeline.words.model_file import finished, parse_model
+from pipeline.words.seeds import distinct_words, normalized, seed_pieces
 from schemas.vocabulary import CLS, FIRST_ORDINARY, PAD, SEP, SPECIAL_PIECES, UNKNOWN
 
 LINE_CHARACTERS = 4096
 """Longer lines are cut at a space: SentencePiece leaves out lines above its limit without a word."""
 
+SEEDS, SEEDS_PER_PIECE = 1 << 15, 8
+"""Pieces that the unigram trainer begins with: so many at least, and so many for each that will remain."""
+
+_NO_TEXT = (
+    "no text to learn a vocabulary from: no kept document lies in the sample; "
+    "raise vocabulary.sample_bytes, loosen the rules, or give a ready model with --vocabulary"
+)
 _REQUIRED = re.compile(r"smaller than required_chars\. \d+ vs (\d+)")
 
 
@@ -55,42 +66,44 @@ def train_vocabulary(texts: Iterable[str], target: Path, config: VocabularyConfi
     shuffled or sampled here, and the model stores no path.
     Raises VocabularyError where there is too little text, or more characters than `config.size` has room for.
     """
+    words = distinct_words(lines(texts))
+    if not words.num_rows:
+        raise VocabularyError(_NO_TEXT)
     model = io.BytesIO()
-    failures: list[BaseException] = []
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_guarded(lines(texts), failures),
-            model_writer=model,
-            model_type=config.model,
-            vocab_size=config.size - config.reserved,
-            hard_vocab_limit=False,
-            normalization_rule_name=config.normalizer,
-            character_coverage=config.character_coverage,
-            byte_fallback=True,
-            split_digits=True,
-            pad_id=PAD,
-            unk_id=UNKNOWN,
-            bos_id=CLS,
-            eos_id=SEP,
-            pad_piece=SPECIAL_PIECES[PAD],
-            unk_piece=SPECIAL_PIECES[UNKNOWN],
-            bos_piece=SPECIAL_PIECES[CLS],
-            eos_piece=SPECIAL_PIECES[SEP],
-            control_symbols=list(SPECIAL_PIECES[4:]),
-            num_threads=config.threads,
-            input_sentence_size=0,
-            shuffle_input_sentence=False,
-            max_sentence_length=4 * LINE_CHARACTERS + 4,  # bytes: a code point takes 4 at most
-            train_extremely_large_corpus=config.sample_bytes > 1 << 30,  # 64-bit suffix array
-            minloglevel=2,
-        )
-    except RuntimeError as error:
-        if failures:
-            raise failures[0] from None
-        raise _explained(error, config) from error
+    with TemporaryDirectory() as directory:
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=_rows(words),
+                input_format="tsv",
+                model_writer=model,
+                model_type=config.model,
+                vocab_size=config.size - config.reserved,
+                hard_vocab_limit=False,
+                normalization_rule_name=config.normalizer,
+                character_coverage=config.character_coverage,
+                byte_fallback=True,
+                split_digits=True,
+                pad_id=PAD,
+                unk_id=UNKNOWN,
+                bos_id=CLS,
+                eos_id=SEP,
+                pad_piece=SPECIAL_PIECES[PAD],
+                unk_piece=SPECIAL_PIECES[UNKNOWN],
+                bos_piece=SPECIAL_PIECES[CLS],
+                eos_piece=SPECIAL_PIECES[SEP],
+                control_symbols=list(SPECIAL_PIECES[4:]),
+                num_threads=config.threads,
+                input_sentence_size=0,
+                shuffle_input_sentence=False,
+                max_sentence_length=4 * LINE_CHARACTERS + 4,  # bytes: a code point takes 4 at most
+                minloglevel=2,
+                **(_beginning(words, config, Path(directory)) if config.model == "unigram" else {}),
+            )
+        except RuntimeError as error:
+            raise _explained(error, config) from error
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")
-    partial.write_bytes(with_reserved(model.getvalue(), config.reserved))
+    partial.write_bytes(finished(model.getvalue(), config.reserved))
     os.replace(partial, target)
     size = check_vocabulary(target)
     note = None
@@ -102,22 +115,29 @@ def train_vocabulary(texts: Iterable[str], target: Path, config: VocabularyConfi
     return TrainedVocabulary(size=size, wanted=config.size, note=note)
 
 
-def _guarded(values: Iterator[str], failures: list[BaseException]) -> Iterator[str]:
-    """Keeps what the reading of texts raises: SentencePiece turns it into a RuntimeError with its name alone."""
-    try:
-        yield from values
-    except (Exception, KeyboardInterrupt) as failure:
-        failures.append(failure)
-        raise
+def _rows(table: pa.Table) -> Iterator[str]:
+    return (f"{word}\t{count}" for word, count in zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+
+def _beginning(words: pa.Table, config: VocabularyConfig, directory: Path) -> dict[str, Any]:
+    """The trainer's options about the pieces it begins with, and how fast it drops them.
+
+    On 21 MB of books (vocabulary 8,192, one text in ten held out) SentencePiece by itself took 26 s of CPU and gave
+    3.991 bytes a token. With these words and seeds: 12 s, 4.004; with all of 357,000 seeds: 21 s, 3.991; where each round
+    keeps half of the pieces in place of three quarters: 7.5 s, 3.999; and from half of the text: 5.3 s, 3.994.
+    """
+    most = max(SEEDS, SEEDS_PER_PIECE * config.size)
+    seeds = seed_pieces(normalized(words, config.normalizer), most)
+    path = directory / "seeds.tsv"
+    path.write_text("".join(f"{row}\n" for row in _rows(seeds)), encoding="utf-8")
+    # The limit counts single characters, too, which the trainer adds itself.
+    return {"seed_sentencepieces_file": str(path), "seed_sentencepiece_size": most + (1 << 20), "shrinking_factor": 0.5}
 
 
 def _explained(error: RuntimeError, config: VocabularyConfig) -> VocabularyError:
     text = str(error)
     if "sentences_.empty()" in text:
-        return VocabularyError(
-            "no text to learn a vocabulary from: no kept document lies in the sample; "
-            "raise vocabulary.sample_bytes, loosen the rules, or give a ready model with --vocabulary"
-        )
+        return VocabularyError(_NO_TEXT)
     if found := _REQUIRED.search(text):
         least, coverage = int(found[1]) + config.reserved, config.character_coverage
         return VocabularyError(
