@@ -4,7 +4,7 @@ Bad data never raises: it becomes a row with `quarantine` (one of REASONS) and `
 from 0 after decompression and, where a UTF-16 or UTF-32 mark was found, after the conversion to UTF-8.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 
 import pyarrow as pa
@@ -35,13 +35,20 @@ def read_batches(file: InputFile, config: InputConfig) -> Iterator[pa.RecordBatc
 
     Raises only what another try may mend (the network, too many open files).
     """
-    media = "html" if chosen_format(file.relative, file.path, config.formats) == "html" else "text"
-    rows = _Rows(file, media)
-    for record in read_records(file, config):
-        if rows.full_with(record):
-            yield rows.take()
-        rows.add(record)
-    yield rows.take()
+    return read_files([file], config)
+
+
+def read_files(files: Iterable[InputFile], config: InputConfig) -> Iterator[pa.RecordBatch]:
+    """The rows of all files in order. Small files share a batch: making one costs as much as reading a mail."""
+    rows = _Rows()
+    for file in files:
+        media = "html" if chosen_format(file.relative, file.path, config.formats) == "html" else "text"
+        for record in read_records(file, config):
+            if rows.full_with(record):
+                yield rows.take()
+            rows.add(record, file, media)
+    if rows:
+        yield rows.take()
 
 
 def read_records(file: InputFile, config: InputConfig) -> Iterator[Record]:
@@ -76,26 +83,26 @@ def _content(file: InputFile, config: InputConfig) -> Iterator[Record]:
 class _Rows:
     """The rows of the batch that is being made."""
 
-    def __init__(self, file: InputFile, media: str) -> None:
-        self._file = file
-        self._media = media
+    def __init__(self) -> None:
         self._columns: dict[str, list] = {name: [] for name in RECORDS.names}
         self._bytes = 0
 
-    def full_with(self, record: Record) -> bool:
-        rows = len(self._columns["record"])
-        return rows >= BATCH_ROWS or (rows > 0 and self._bytes + len(record.text) > BATCH_BYTES)
+    def __len__(self) -> int:
+        return len(self._columns["record"])
 
-    def add(self, record: Record) -> None:
-        path = f"{self._file.relative}/{record.member}" if record.member else self._file.relative
+    def full_with(self, record: Record) -> bool:
+        return len(self) >= BATCH_ROWS or (len(self) > 0 and self._bytes + len(record.text) > BATCH_BYTES)
+
+    def add(self, record: Record, file: InputFile, media: str) -> None:
+        path = f"{file.relative}/{record.member}" if record.member else file.relative
         name = f"{path}#{record.position}"
         text = record.text.encode()
         # The name stands in for content that is not there, so that such records do not pass for copies.
         content = text if record.reason is None else record.raw or name.encode()
         row = {
             "record": name,
-            "source": self._file.source,
-            "media": record.media or self._media,
+            "source": file.source,
+            "media": record.media or media,
             "doc_id": doc_id(content),
             "text": text,
             "chars_in": record.chars,

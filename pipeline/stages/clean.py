@@ -4,7 +4,6 @@ read -> main text -> repair -> language -> statistics -> judge -> cut lines -> p
 """
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
@@ -26,8 +25,7 @@ from pipeline.io.databases import check_databases
 from pipeline.io.decompress import ReadError, unreadable
 from pipeline.io.filesystem import is_url
 from pipeline.io.inputs import InputFile, Span
-from pipeline.io.read import BATCH_BYTES as READ_BYTES
-from pipeline.io.read import BATCH_ROWS, read_batches
+from pipeline.io.read import read_files
 from pipeline.io.split import split_file
 from pipeline.records import with_columns
 from pipeline.stages.parts import MakeParts, PartWriter, ReadTasks, Task, digest_of
@@ -218,20 +216,6 @@ class CleanUnit:
 
     config: PipelineConfig
 
-    def _batches(self, files: list[InputFile]) -> Iterator[pa.RecordBatch]:
-        """Small files share a batch: a batch costs milliseconds, however small it is."""
-        held: list[pa.RecordBatch] = []
-        rows = size = 0
-        for file in files:
-            for batch in read_batches(file, self.config.input):
-                if held and (rows + len(batch) > BATCH_ROWS or size + batch.nbytes > READ_BYTES):
-                    yield pa.concat_batches(held)
-                    held, rows, size = [], 0, 0
-                held.append(batch)
-                rows, size = rows + len(batch), size + batch.nbytes
-        if held:
-            yield pa.concat_batches(held)
-
     def __call__(self, spec: dict[str, Any], part: PartWriter) -> dict[str, Any]:
         files = [_unpacked(*values) for values in spec["files"]]
         permutations = self.config.deduplicate.signature_width
@@ -243,7 +227,7 @@ class CleanUnit:
             part.sink(documents_path(part.index), DOCUMENTS, batch_bytes=BATCH_BYTES) as documents,
             part.sink(signatures_path(part.index), signature_schema(permutations), compressed=False) as signed,
         ):
-            for raw in self._batches(files):
+            for raw in read_files(files, self.config.input):
                 records += raw.num_rows
                 batch = clean_batch(raw, self.config, protected)
                 rows = audit_rows(batch, self.config.privacy)

@@ -123,7 +123,7 @@ def _beginning(words: pa.Table, config: VocabularyConfig, directory: Path) -> di
     """The trainer's options about the pieces it begins with, and how fast it drops them.
 
     On 21 MB of books (vocabulary 8,192, one text in ten held out) SentencePiece by itself took 26 s of CPU and gave
-    3.991 bytes a token. With these words and seeds: 12 s, 4.004; with all of 357,000 seeds: 21 s, 3.991; where each round
+    3.991 bytes a token. With these words and seeds: 12 s, 4.004; with all of 357,000 seeds: 21 s, 3.991; where a round
     keeps half of the pieces in place of three quarters: 7.5 s, 3.999; and from half of the text: 5.3 s, 3.994.
     """
     most = max(SEEDS, SEEDS_PER_PIECE * config.size)
