@@ -1,5 +1,6 @@
 """Opens Arrow shards memory-mapped and checks that they are what the contract says."""
 
+import mmap
 from pathlib import Path
 
 import pyarrow as pa
@@ -37,13 +38,31 @@ def check_schema(found: pa.Schema, wanted: pa.Schema, path: str | Path) -> None:
         )
 
 
-def open_shard(path: str | Path, wanted: pa.Schema | None = None) -> pa.ipc.RecordBatchFileReader:
+def map_file(path: str | Path) -> mmap.mmap:
+    """The file's bytes, read-only. Raises SchemaError where there are none."""
+    try:
+        with Path(path).open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError as error:
+        raise SchemaError(f"{path}: no such shard") from error
+    except (OSError, ValueError) as error:  # ValueError: an empty file
+        raise SchemaError(f"{path}: not a complete Arrow file ({error})") from error
+
+
+def open_shard(
+    path: str | Path, wanted: pa.Schema | None = None, mapping: mmap.mmap | None = None
+) -> pa.ipc.RecordBatchFileReader:
     """Memory-maps an Arrow IPC file; the reader keeps the mapping alive.
+
+    Args:
+        mapping: of the file, to be read through in place of Arrow's own, which asks the kernel to fetch all of every
+            batch that it opens.
 
     Raises SchemaError where the file is missing, is not a complete Arrow file, or differs from `wanted`.
     """
     try:
-        reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
+        source = pa.memory_map(str(path), "r") if mapping is None else pa.BufferReader(pa.py_buffer(mapping))
+        reader = pa.ipc.open_file(source)
     except FileNotFoundError as error:
         raise SchemaError(f"{path}: no such shard") from error
     except (pa.ArrowInvalid, OSError) as error:

@@ -1,6 +1,7 @@
 """A prepared corpus, memory-mapped: lengths from the Arrow offsets, tokens and rare-word spans without a copy."""
 
 import hashlib
+import mmap
 import threading
 from collections.abc import Sequence
 from functools import cached_property
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 import schemas.arrow
 from schemas.manifest import FileEntry, read_manifest
-from schemas.shard import SchemaError, open_shard
+from schemas.shard import SchemaError, map_file, open_shard
 from schemas.vocabulary import FIRST_ORDINARY
 from trainer.data.corpus_error import CorpusError
 from trainer.data.frequency import band_tickets, token_counts
@@ -54,7 +55,8 @@ class OpenShard:
 
     def __init__(self, directory: Path, entry: FileEntry, schema: pa.Schema, item_size: int) -> None:
         self.path = path = directory / entry.path
-        self.batches = _batches(directory, entry, schema)
+        mapping = _map(path)
+        self.batches = _batches(path, entry, schema, mapping)
         starts, lengths, addresses = [0], [np.empty(0, np.int32)], [np.empty(0, np.uint64)]
         for batch in self.batches:
             offsets, address = _token_offsets(batch, path)
@@ -64,6 +66,7 @@ class OpenShard:
         self.starts: NDArray[np.int64] = np.array(starts, dtype=np.int64)
         self.lengths: NDArray[np.int32] = np.concatenate(lengths)
         self.addresses: NDArray[np.uint64] = np.concatenate(addresses)
+        _advise(mapping, "MADV_NORMAL")
 
     @cached_property
     def rare(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint64]]:
@@ -275,10 +278,25 @@ def _digest(entries: list[FileEntry]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _batches(directory: Path, entry: FileEntry, schema: pa.Schema) -> list[pa.RecordBatch]:
-    path = directory / entry.path
+def _advise(mapping: mmap.mmap, name: str) -> None:
+    if hasattr(mmap, name):  # Linux and macOS
+        mapping.madvise(getattr(mmap, name))
+
+
+def _map(path: Path) -> mmap.mmap:
+    """The file, for now without read-ahead: offsets are spread over it, and what the kernel fetches around them made a
+    first opening of 1e9 tokens take 1.2 to 1.5 s instead of 0.3 s."""
     try:
-        reader = open_shard(path, schema)
+        mapping = map_file(path)
+    except SchemaError as error:
+        raise CorpusError(f"{error}; {_REPAIR}") from error
+    _advise(mapping, "MADV_RANDOM")
+    return mapping
+
+
+def _batches(path: Path, entry: FileEntry, schema: pa.Schema, mapping: mmap.mmap) -> list[pa.RecordBatch]:
+    try:
+        reader = open_shard(path, schema, mapping)
         if (size := path.stat().st_size) != entry.bytes:
             raise CorpusError(f"{path}: {size:,} bytes, the manifest says {entry.bytes:,}; {_REPAIR}")
         batches = [reader.get_batch(k) for k in range(reader.num_record_batches)]

@@ -138,7 +138,8 @@ def test_a_corrupt_shard_is_named_and_not_kept(served, place, tmp_path):
     remote = RemoteCorpus(url, tmp_path / "cache", LIMIT)
     with pytest.raises(CorpusError, match=rf"{url}/train/{victim.name}.*sha256"):
         Corpus(remote)
-    assert len(gets(requests, victim.name)) == 3
+    # Where it failed while it was fetched ahead, it is tried once more when it is wanted.
+    assert len(gets(requests, victim.name)) in (3, 6)
     assert victim.name not in [path.name for path in shards_here(remote)]
 
 
