@@ -52,21 +52,20 @@ def same_document(segments_BT: Tensor) -> Tensor:
 def positional_scores(term: PositionTerm, mask_B1TT: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
     """bias_BHTT: what is added to the scaled content scores; -inf across documents. H is 1 where nothing is added."""
     features, distance_HK, untied_BT = term.features, term.distance_HK, term.untied_BT
-    if distance_HK is None:
-        if features is None:
-            scores = torch.zeros_like(mask_B1TT, dtype=dtype)
-        else:
-            scores = (features.query_BHTF * scale) @ features.key_BHTF.transpose(-1, -2)
-        return scores.masked_fill(~mask_B1TT, -math.inf)
-    scores_HTT = by_distance(distance_HK).to(dtype)
-    if features is None:
-        return torch.where(mask_B1TT, scores_HTT, -math.inf)
-    product_BHTT = (features.query_BHTF * scale) @ features.key_BHTF.transpose(-1, -2)
-    ordinary_BT = torch.ones_like(mask_B1TT[:, 0, 0]) if untied_BT is None else ~untied_BT
-    scored_B1TT = mask_B1TT & ordinary_BT[:, None, :, None] & ordinary_BT[:, None, None, :]
-    # One pass for both: by distance between ordinary tokens, 0 to and from [CLS], -inf across documents.
-    outside_B1TT = torch.zeros_like(mask_B1TT, dtype=product_BHTT.dtype).masked_fill(~mask_B1TT, -math.inf)
-    return product_BHTT + torch.where(scored_B1TT, scores_HTT, outside_B1TT)
+    # Constants first, so that the product is added to them: no gradient has to pass a mask of its own.
+    scores = torch.zeros_like(mask_B1TT, dtype=dtype).masked_fill(~mask_B1TT, -math.inf)
+    if distance_HK is not None:
+        scored_B1TT = mask_B1TT
+        if untied_BT is not None:
+            ordinary_BT = ~untied_BT
+            scored_B1TT = mask_B1TT & ordinary_BT[:, None, :, None] & ordinary_BT[:, None, None, :]
+        scores = torch.where(scored_B1TT, by_distance(distance_HK).to(dtype), scores)
+    if features is not None:
+        B, H, T, _ = features.query_BHTF.shape
+        q_NTF, k_NTF = features.query_BHTF.flatten(0, 1), features.key_BHTF.flatten(0, 1)
+        scores_NTT = scores.expand(B, H, T, T).reshape(B * H, T, T)
+        scores = scores_NTT.baddbmm_(q_NTF, k_NTF.mT, alpha=scale).view(B, H, T, T)
+    return scores
 
 
 def plan_attention(

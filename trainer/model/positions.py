@@ -102,10 +102,7 @@ class TupeAbsolutePositions(Positions):
             cls_LH1[CLS_POSITION] = 1
             query_LHF = torch.cat([query_LHC * (1 - cls_LH1), F.pad(1 - cls_LH1, (0, self.fill))], -1)
             key_LHF = torch.cat([key_LHC * (1 - cls_LH1), F.pad(theta_H1 * cls_LH1, (0, self.fill))], -1)
-        return PositionFeatures(
-            self._gather(query_LHF, positions_BT, dtype), self._gather(key_LHF, positions_BT, dtype)
-        )
-
-    def _gather(self, table_LHF: Tensor, positions_BT: Tensor, dtype: torch.dtype | None) -> Tensor:
-        rows = F.embedding(positions_BT, table_LHF.flatten(1).to(dtype or table_LHF.dtype))
-        return rows.unflatten(-1, (self.heads, self.features)).transpose(1, 2)
+            table_LE = torch.stack([query_LHF, key_LHF], 1).flatten(1)
+            rows_BTE = F.embedding(positions_BT, table_LE.to(dtype or table_LE.dtype))
+        both = rows_BTE.unflatten(-1, (2, self.heads, self.features)).permute(2, 0, 3, 1, 4).contiguous()
+        return PositionFeatures(*both.unbind())
