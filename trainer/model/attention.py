@@ -63,8 +63,9 @@ def positional_scores(term: PositionTerm, mask_B1TT: Tensor, scale: float, dtype
     if features is not None:
         B, H, T, _ = features.query_BHTF.shape
         q_NTF, k_NTF = features.query_BHTF.flatten(0, 1), features.key_BHTF.flatten(0, 1)
+        # Not in place: torch.compile (2.13) makes of that a difference and a sum, and of -inf NaN.
         scores_NTT = scores.expand(B, H, T, T).reshape(B * H, T, T)
-        scores = scores_NTT.baddbmm_(q_NTF, k_NTF.mT, alpha=scale).view(B, H, T, T)
+        scores = torch.baddbmm(scores_NTT, q_NTF, k_NTF.mT, alpha=scale).view(B, H, T, T)
     return scores
 
 
