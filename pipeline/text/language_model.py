@@ -132,7 +132,8 @@ class Excerpts:
 def excerpts(texts: Texts, sample: int) -> Excerpts:
     """At most `sample` code points of each text, as the model wants them: NFC, and lower case where all is upper."""
     rows = len(texts.lengths)
-    room = int(np.minimum(texts.ends - texts.firsts, 4 * sample + 2).sum())
+    # Two line feeds join the thirds: the excerpt of a text just longer than the sample is longer than the text.
+    room = int((np.minimum(texts.ends - texts.firsts, 4 * sample) + 2).sum())
     out, offsets = np.empty(room, np.uint8), np.empty(rows + 1, np.int64)
     facts = np.empty((rows, kernels.FACTS), np.int64)
     kernels.excerpts(texts.data, texts.firsts, texts.ends, texts.lengths, sample, kinds(), out, offsets, facts)

@@ -120,7 +120,7 @@ def excerpts(data, firsts, ends, lengths, sample, kinds, out, out_offsets, facts
     """Short texts whole; of long ones the first, middle and last third of `sample` code points, joined by line feeds.
 
     Text t is data[firsts[t]:ends[t]], of lengths[t] code points. kinds: uint8 [0x110000], bits as above. out: uint8,
-    room for 4 * sample + 2 bytes of each text (or all its bytes). out_offsets: int64 [texts + 1]. facts: int64
+    room for 4 * sample bytes of each text (or all its bytes) and two more. out_offsets: int64 [texts + 1]. facts: int64
     [texts, FACTS].
     """
     at = np.int64(0)

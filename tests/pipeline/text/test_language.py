@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import LanguageConfig
 from pipeline.text.html import extract
+from pipeline.text.kernels import language as kernels
 from pipeline.text.language import SAMPLE, identify, language
 from pipeline.text.language_codes import LANGUAGES
 from pipeline.text.language_model import (
@@ -254,3 +255,14 @@ def test_other_processes_tell_the_same(declarations, batch_of):
     )
     here = identify(batch_of(*texts))
     assert json.loads(done.stdout) == [here["language"].to_pylist(), here["language_score"].to_pylist()]
+
+
+@pytest.mark.parametrize("longer", [0, 1, 2, 3])
+def test_excerpts_of_texts_about_as_long_as_the_sample_fit(monkeypatch, longer):
+    # In Python the kernel looks at its bounds; compiled it wrote behind the end of its buffer.
+    monkeypatch.setattr(kernels, "excerpts", kernels.excerpts.py_func)
+    texts = ["a" * (SAMPLE + longer)] * 3
+    found = ours(*texts)
+    third = SAMPLE // 3
+    wanted = texts[0] if longer == 0 else "\n".join(["a" * third] * 3)
+    assert found.data[: found.offsets[-1]].tobytes().decode() == wanted * 3
