@@ -26,8 +26,9 @@ class InputConfig(Section):
     (but .gz and the like are undone first); the first pattern that matches decides. Not for members of archives."""
     split_characters: int = Field(default=0, ge=0)
     """Cut plain-text files into documents of about this many characters, at paragraph ends; 0 keeps files whole."""
-    unit_bytes: int = Field(default=32 << 20, ge=1)
+    unit_bytes: int = Field(default=16 << 20, ge=1)
     """Input files are grouped in path order into work units of about this many bytes; one unit makes one part file.
+    Beam gives the units to the workers before they begin, so that a few of them are shared out unevenly.
     Part of the config because it decides which document lies in which shard."""
     max_record_bytes: int = Field(default=10 << 20, ge=1)
     """Longer records (or lines) are quarantined."""

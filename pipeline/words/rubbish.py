@@ -85,11 +85,19 @@ class _Trigrams:
         self._grams = grams
         self._totals = {context: sum(followers.values()) for context, followers in grams.items()}
         self._letters = len(grams.get("", {})) + 1
+        self._bits: dict[tuple[str, str, int], float] = {}
+        """What `_bits_of` has found: a corpus has few thousand trigrams, and its words ask for them again and again."""
 
     def rarity(self, word: str, own: int = 0) -> float:
         """Bits for each letter. `own` = 1 leaves the word itself out of the model that it helped to teach."""
         places = _places(word)
-        return sum(-math.log2(self._probability(context, letter, own)) for context, letter in places) / len(places)
+        return sum(self._bits_of(context, letter, own) for context, letter in places) / len(places)
+
+    def _bits_of(self, context: str, letter: str, own: int) -> float:
+        found = self._bits.get((context, letter, own))
+        if found is None:
+            found = self._bits[context, letter, own] = -math.log2(self._probability(context, letter, own))
+        return found
 
     def _probability(self, context: str, letter: str, own: int) -> float:
         probability = 1.0 / self._letters

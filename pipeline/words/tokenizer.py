@@ -60,6 +60,7 @@ _LAST_LETTER = 0x3FFFF
 """No letter is assigned above (planes 4 to 13 are empty, 14 holds tags, 15 and 16 are private)."""
 
 
+@functools.lru_cache(1 << 12)
 def character_kind(character: str) -> int:
     """OTHER, LETTER, DIGIT, JOINER or OWN."""
     category = unicodedata.category(character)
@@ -77,7 +78,7 @@ def character_kind(character: str) -> int:
 def character_kinds() -> npt.NDArray[np.uint8]:
     """character_kind by code point [0x110000]; built once per process (0.1 s)."""
     table = np.zeros(0x110000, dtype=np.uint8)
-    table[: _LAST_LETTER + 1] = [character_kind(chr(point)) for point in range(_LAST_LETTER + 1)]
+    table[: _LAST_LETTER + 1] = [character_kind.__wrapped__(chr(point)) for point in range(_LAST_LETTER + 1)]
     return table
 
 

@@ -7,6 +7,7 @@ None of this is public: `unsupported` says where the running Beam is not the one
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -108,12 +109,24 @@ class PooledRunner(fn_runner.FnApiRunner):
 
 
 def serve_job(worker_id: str, control: str) -> None:
-    """In a worker: does what the runner at `control` asks, until it says that the job has ended."""
+    """In a worker: does what the runner at `control` asks, until it says that the job has ended.
+
+    Raises ConnectionError where that is never said, because the driver has ended.
+    """
     logging.disable(logging.CRITICAL)  # errors travel in the answers; the rest is Beam's talk
     _, harness, _ = sdk_worker_main.create_harness(
         {"WORKER_ID": worker_id, "CONTROL_API_SERVICE_DESCRIPTOR": f'url: "{control}"', "PIPELINE_OPTIONS": "{}"}
     )
+    threading.excepthook = _unless_broken
     try:
         harness.run()
+    except grpc.RpcError as error:
+        raise ConnectionError(f"the job's servers are gone: {error}") from error
     finally:
         harness._control_channel.close()
+
+
+def _unless_broken(arguments: threading.ExceptHookArgs) -> None:
+    """Each of Beam's threads would print a traceback where the driver is killed."""
+    if not issubclass(arguments.exc_type, grpc.RpcError):
+        threading.__excepthook__(arguments)

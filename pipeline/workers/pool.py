@@ -117,7 +117,11 @@ class WorkerPool:
         self._workers: list[Worker] = []
 
     def fork(self, count: int) -> None:
-        """Starts workers as forks of this process. Only for a process of one thread that has not used gRPC."""
+        """Starts workers as forks of this process, for a caller that knows that it has not used gRPC. Where there are
+        threads, whose locks a fork would copy, it does nothing: workers are then started when a job needs them.
+        """
+        if threading.active_count() > 1:
+            return
         sys.stdout.flush()
         sys.stderr.flush()
         for _ in range(count):

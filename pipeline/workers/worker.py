@@ -39,6 +39,8 @@ def serve(driver: socket.socket) -> None:
             serve_job(job["worker"], job["control"])
             pa.default_memory_pool().release_unused()
             driver.sendall(job["worker"].encode() + b"\n")
+    except ConnectionError:
+        pass  # the driver has ended, or has seen that something is wrong and tells of it
     except BaseException:
         traceback.print_exc()
     finally:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -150,3 +151,14 @@ def test_another_beam_gets_its_own_workers(monkeypatch):
     assert "3.0.0" in (Execution(workers=2).note or "")
     assert Execution(workers=1).note is None
     assert Execution(workers=2).beam_options().get_all_options()["direct_running_mode"] == "multi_processing"
+
+
+def test_a_process_with_threads_is_not_forked(monkeypatch):
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("forked"))
+    stop = threading.Event()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    with local_workers(2):
+        pass
+    stop.set()
+    thread.join()
