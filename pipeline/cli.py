@@ -61,6 +61,9 @@ out = Console(highlight=False, markup=False, emoji=False)
 _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]")
 """What JSON may leave as it is and a terminal obeys: DEL, the C1 controls, line separators, bidirectional controls."""
 
+_INTERRUPTED = 130
+"""What typer makes of a KeyboardInterrupt."""
+
 USAGE = (ConfigError, ExportError, InputError, InspectError, OutputError, ProtectError, RuleError, VocabularyError)
 FAILED = (PrepareError, ConservationError, JobError, ManifestError, SchemaError, OSError)
 
@@ -345,15 +348,15 @@ def run(arguments: list[str]) -> int:
     try:
         app(args=own, prog_name="siliang-pipeline", obj=beam_options)
     except SystemExit as stop:
+        if stop.code == _INTERRUPTED:
+            typer.echo("siliang-pipeline: stopped; the same command goes on from the finished parts", err=True)
+            return 1
         return stop.code if isinstance(stop.code, int) else 1
     except USAGE as error:
         _complain(error)
         return 2
     except FAILED as error:
         _complain(error)
-        return 1
-    except KeyboardInterrupt:
-        typer.echo("siliang-pipeline: stopped; the same command goes on from the finished parts", err=True)
         return 1
     return 0
 

@@ -129,3 +129,30 @@ def test_only_the_changed_unit_is_read_again(raw, config, tmp_path):
     after = {p.name: p.stat().st_mtime_ns for p in parts}
     assert [name for name in before if before[name] != after[name]] == [parts[-1].name]
     assert manifest_of(tmp_path / "data") != first
+
+
+def test_ctrl_c_ends_the_run_and_its_workers_in_one_line(raw, root, tmp_path, config_file):
+    """To the whole group, as a terminal sends it."""
+    output = tmp_path / "data"
+    command = [sys.executable, "-m", "pipeline", "prepare", str(raw), "--output", str(output)]
+    command += ["--config", str(config_file), "--workers", "2"]
+    process = subprocess.Popen(
+        command,
+        cwd=root,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in the background ignore it
+    )
+    deadline = time.monotonic() + 120
+    while not (output / "stages/clean/tasks.jsonl").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    workers = [child for child in psutil.Process(process.pid).children() if child.name() == NAME]
+    assert len(workers) == 2
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors == "siliang-pipeline: stopped; the same command goes on from the finished parts\n"
+    assert not [worker for worker in workers if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE]
