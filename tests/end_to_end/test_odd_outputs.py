@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config import PipelineConfig
 from pipeline.io.inputs import list_inputs
-from pipeline.stages.clean import CleanUnit
+from pipeline.io.read import read_files
 from schemas.manifest import read_manifest
 
 SPEECHES = Path(__file__).parent.parent.parent / "samples/sotu"
@@ -83,5 +83,5 @@ def test_small_files_share_batches(tmp_path):
     texts = passages()
     for number in range(1500):
         (tmp_path / f"{number}.txt").write_text(texts[number % len(texts)][:300])
-    batches = list(CleanUnit(PipelineConfig())._batches(list_inputs([str(tmp_path)])))
+    batches = list(read_files(list_inputs([str(tmp_path)]), PipelineConfig().input))
     assert [len(batch) for batch in batches] == [1024, 476]

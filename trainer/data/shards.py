@@ -261,9 +261,10 @@ class Corpus:
             return self._open(shard).lengths
         known = self._remote.lengths(shard.entry)
         if known is None:
-            # The following ones meanwhile, as far as the cache holds them.
+            # The following ones meanwhile, as far as the cache holds them: twice, for what was asked for at the shard
+            # before may still be on its way.
             following = entries[entries.index(shard.entry) :][:FETCHERS]
-            if sum(entry.bytes for entry in following) <= self._remote.limit_bytes:
+            if 2 * sum(entry.bytes for entry in following) <= self._remote.limit_bytes:
                 for entry in following:
                     if self._remote.lengths(entry) is None:
                         self._remote.fetch_ahead(entry, [other.path for other in following])
