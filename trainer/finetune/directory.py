@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -143,21 +143,39 @@ class Loaded(BaseModel):
     """Of words with notes, where the classifier keeps them."""
 
 
-def load_classifier(path: str | Path, device: torch.device | str = "cpu") -> Loaded:
-    """In eval mode. Reads JSON and safetensors at fixed names alone: nothing in the files is run or followed.
+DescribedType = TypeVar("DescribedType", bound=BaseModel)
 
-    Raises RunError where there is no classifier, CheckpointError where it is damaged, does not fit its description or
-    has another vocabulary.
+
+def task_of(path: str | Path) -> str | None:
+    """The task that model.json names; None where there is none to be read."""
+    try:
+        return json.loads(ClassifierDirectory(path).model_config.read_bytes())["task"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def read_described(
+    path: str | Path, form: type[DescribedType], task: str, maker: str
+) -> tuple[DescribedType, dict[str, Tensor], Tokenizer]:
+    """(model.json, the weights by name, the tokenizer) of a directory with a classifier of some form, checked against
+    one another but for the weights' shapes; `maker` is the command that makes such directories.
+
+    `form` has `config: ModelConfig` and `classification: Head`. Raises RunError, CheckpointError.
     """
     directory = ClassifierDirectory(path)
     if not directory.model.is_file() or not directory.model_config.is_file():
-        raise RunError(f"{path}: no classifier here; `siliang-trainer finetune RUN --output {path} ...` makes one")
+        raise RunError(f"{path}: no classifier here; `siliang-trainer {maker} --output {path} ...` makes one")
     try:
         raw = json.loads(directory.model_config.read_bytes())
-        if isinstance(raw, dict) and raw.get("schema") == MODEL_SCHEMA and raw.get("task") != TASK:
-            raise RunError(f"{path}: holds a {raw.get('task')} model, not a classifier; `finetune` makes one of it")
-        described = Described.model_validate(raw)
-        labels = described.classification.meaning()
+        if isinstance(raw, dict) and raw.get("schema") == MODEL_SCHEMA and raw.get("task") != task:
+            raise RunError(
+                f"{path}: holds a {raw.get('task')} model, not a {task.replace('classification', 'classifier')}; "
+                f"`{maker.split()[0]}` makes one of it"
+            )
+        described = form.model_validate(raw)
+        config: ModelConfig = described.config  # type: ignore[attr-defined]
+        head: Head = described.classification  # type: ignore[attr-defined]
+        labels = head.meaning()
         if labels.kind != "regression" and len(set(labels.names)) < max(2, len(labels.names)):
             raise ValueError("fewer than two classes, or one twice")
         tensors = load_file(directory.model)
@@ -167,17 +185,34 @@ def load_classifier(path: str | Path, device: torch.device | str = "cpu") -> Loa
         if isinstance(error, RunError | CheckpointError):
             raise
         raise CheckpointError(f"{path}: model is damaged ({error})") from error
-    if not directory.vocabulary.is_file() or file_digest(directory.vocabulary) != described.classification.vocabulary:
+    if not directory.vocabulary.is_file() or file_digest(directory.vocabulary) != head.vocabulary:
         raise CheckpointError(f"{directory.vocabulary}: is not the vocabulary that this classifier was trained with")
     tokenizer = Tokenizer(directory.vocabulary)
-    if len(tokenizer) != described.config.vocabulary_size or described.classification.max_length > (
-        described.config.max_length
-    ):
+    if len(tokenizer) != config.vocabulary_size or head.max_length > config.max_length:
         raise CheckpointError(f"{directory.model_config}: vocabulary_size or max_length do not fit")
-    check_shapes(tensors, described.config, lambda: Classifier(Encoder(described.config), labels), directory.model)
-    model = Classifier(Encoder(described.config), labels)
+    return described, tensors, tokenizer
+
+
+def load_classifier(path: str | Path, device: torch.device | str = "cpu") -> Loaded:
+    """In eval mode. Reads JSON and safetensors at fixed names alone: nothing in the files is run or followed.
+
+    Raises RunError where there is no classifier, CheckpointError where it is damaged, does not fit its description or
+    has another vocabulary.
+    """
+    described, tensors, tokenizer = read_described(path, Described, TASK, "finetune RUN")
+    directory, head = ClassifierDirectory(path), described.classification
+    check_shapes(
+        tensors, described.config, lambda: Classifier(Encoder(described.config), head.meaning()), directory.model
+    )
+    model = Classifier(Encoder(described.config), head.meaning())
     load_weights(model, tensors, directory.model)
-    finder = None
-    if (notes := model.encoder.notes) is not None:
-        finder = read_note_finder(directory.notes, tokenizer, notes.config.words)
-    return Loaded(model=model.to(device).eval(), tokenizer=tokenizer, head=described.classification, finder=finder)
+    return Loaded(
+        model=model.to(device).eval(), tokenizer=tokenizer, head=head, finder=finder_of(model, path, tokenizer)
+    )
+
+
+def finder_of(model: Classifier, path: str | Path, tokenizer: Tokenizer) -> NoteFinder | None:
+    """Of the words with notes, where the classifier keeps them. Raises CheckpointError."""
+    if (notes := model.encoder.notes) is None:
+        return None
+    return read_note_finder(ClassifierDirectory(path).notes, tokenizer, notes.config.words)
