@@ -1,5 +1,6 @@
 """The fair test: every method of the trainer under one protocol (benchmarks/ABLATION.md), as a queue that goes on.
 
+    python benchmarks/ablation.py --data SHARDS --price   what a step of each arm costs; once, on a quiet machine
     python benchmarks/ablation.py --data SHARDS [--setting first] [--only ARM ...] [--hours H]   run what is to be run
     python benchmarks/ablation.py --report           tables, plots and ABLATION.md from the committed results
     python benchmarks/ablation.py --data SHARDS --list     what is done, what is next
@@ -25,11 +26,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.ablations.arms import DATA, Arm, ArmError, Setting, read_arms, read_settings, usable  # noqa: E402
-from benchmarks.ablations.calibration import all_cores, machine  # noqa: E402
 from benchmarks.ablations.corpus import HOW, data_digest, prepare  # noqa: E402
 from benchmarks.ablations.levels import measure_levels, read_levels  # noqa: E402
-from benchmarks.ablations.plan import Job, Losses, Place, make_job, pending, search  # noqa: E402
+from benchmarks.ablations.machine import machine  # noqa: E402
+from benchmarks.ablations.plan import Job, Losses, Place, make_job, pending, search, to_price, unpriced  # noqa: E402
 from benchmarks.ablations.plots import plot  # noqa: E402
+from benchmarks.ablations.prices import add_prices, key, prices_path, read_prices  # noqa: E402
+from benchmarks.ablations.pricing import measure  # noqa: E402
 from benchmarks.ablations.queue import Options, Queue, QueueError, expected_seconds  # noqa: E402
 from benchmarks.ablations.report import text, write_document  # noqa: E402
 from benchmarks.ablations.results import Results, write_table  # noqa: E402
@@ -45,12 +48,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--setting", default="first", help="of benchmarks/ablation/settings.toml")
     parser.add_argument("--only", nargs="+", metavar="ARM", help="these arms alone, whatever their tier")
     parser.add_argument("--hours", type=float, help="start no run that would not end in time")
-    parser.add_argument("--lanes", type=int, default=2, help="runs side by side, a core (or --threads cores) each")
-    parser.add_argument("--threads", type=int, help="of a run, in place of the setting's; these are other rows")
+    parser.add_argument("--lanes", type=int, default=2, help="runs side by side")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "ablation", help="run directories; may be deleted")
     parser.add_argument("--results", type=Path, default=DATA / "results", help="where results are kept")
     parser.add_argument("--pairs", type=Path, metavar="DIR", help="minimal pairs (zorro/), measured of reported runs")
-    parser.add_argument("--machine", metavar="NAME", help="in place of the processor's id: a table of its own")
+    parser.add_argument("--price", action="store_true", help="measure what a step costs; once, on a quiet machine")
+    parser.add_argument("--rounds", type=int, default=3, help="of --price")
     parser.add_argument("--list", action="store_true", help="what is done and what is next; runs nothing")
     parser.add_argument("--report", action="store_true", help="tables, plots and ABLATION.md; runs nothing")
     parser.add_argument("--row", metavar="ARM", help="repeat the reported runs of an arm, apart from the results")
@@ -59,15 +62,49 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def here(shards: Path, name: str | None, threads: int) -> Place:
-    """Corpus, processor and the precision that is faster on it."""
+def here(shards: Path, setting: Setting) -> Place:
+    """Corpus, and what the setting's steps were priced on. Raises ArmError where they were not."""
+    if setting.prices is None:
+        raise ArmError(
+            f"setting '{setting.name}' has no prices yet: python benchmarks/ablation.py --data SHARDS --price"
+        )
+    return Place(data_digest(shards), setting.prices.machine, setting.prices.precision)
+
+
+def with_prices(settings: dict[str, Setting], results: Path) -> dict[str, Setting]:
+    return {name: replace(setting, prices=read_prices(results, name)) for name, setting in settings.items()}
+
+
+def price(shards: Path, setting: Setting, arms: list[Arm], results: Path, rounds: int) -> None:
+    """Measures what is not yet on the setting's list. Raises ArmError on another machine than the list's."""
     import torch
 
-    from trainer.precision import choose, measure
+    from trainer.precision import choose
+    from trainer.precision import measure as matmul_rates
 
-    torch.set_num_threads(threads)
-    precision = choose("auto", measure(torch.device("cpu")))
-    return Place(data_digest(shards), name or machine()["id"], precision)
+    processor, known = machine(), setting.prices
+    if known is not None and known.machine != processor["id"]:
+        path = prices_path(results, setting.name)
+        raise ArmError(
+            f"{path}: measured on machine {known.machine}, this is {processor['id']}; a list is of one machine"
+        )
+    torch.set_num_threads(setting.threads)
+    precision = known.precision if known else choose("auto", matmul_rates(torch.device("cpu")))
+    wanted = to_price((arm for arm in arms if not arm.waits), setting, precision)
+    entries = known.entries if known else {}
+    new = {name: values for name, values in wanted.items() if key(values) not in entries}
+    place = {"machine": processor, "precision": precision, "threads": setting.threads}
+    add_prices(results, setting.name, place, measure(shards, new, rounds))
+
+
+def priced(arms: list[Arm], setting: Setting, place: Place) -> list[Arm]:
+    """Those without a price wait for it."""
+    return [
+        replace(arm, waits="its steps are not priced yet; run --price")
+        if not (arm.missing or arm.waits) and unpriced(arm, setting, place)
+        else arm
+        for arm in arms
+    ]
 
 
 def arms_for(
@@ -100,6 +137,7 @@ def summaries(results: Results, settings: dict[str, Setting]) -> list[Summary]:
             continue
         place = best_place(results, setting)
         arms = arms_for(setting, settings, place, results.losses())
+        arms = priced(arms, setting, place) if place else arms
         levels = read_levels(results.path, name, place.data) if place else None
         summary = summarise(results, arms, setting, place, levels)
         # Arms that a setting runs only when they are named have a row once they were.
@@ -130,23 +168,20 @@ def report(results: Results, settings: dict[str, Setting], name: str) -> None:
 
 def list_jobs(jobs: list[Job], results: Results, arms: list[Arm]) -> None:
     done = results.losses()
-    voids, failures = (sum(results.bad(digest)[i] for digest in results.records) for i in (0, 1))
+    failures = sum(map(results.failures, results.records))
     for arm in arms:
         if arm.missing or arm.waits:
             print(f"cannot run: {arm.name}: {arm.missing or arm.waits}")
     for job in jobs:
         print(f"next: {job.name:48} {job.choice:28} rate {job.rate:<10g} {job.seconds:6,.0f} s")
     hours = sum(map(expected_seconds, jobs)) / 3600
-    print(f"{len(done)} done, {voids} void, {failures} failed; {len(jobs)} may start now, {hours:.1f} h on one lane")
+    print(f"{len(done)} done, {failures} failed; {len(jobs)} may start now, {hours:.1f} h on one lane")
     print("(what a search asks for next, and what is reported at the rate it finds, follows from those)")
 
 
-def lanes(number: int, threads: int) -> list[list[int]]:
-    cores = all_cores()
-    groups = [cores[i : i + threads] for i in range(0, len(cores) - threads + 1, threads)]
-    if not groups:
-        raise QueueError(f"{threads} threads asked for, {len(cores)} cores are there")
-    return groups[: max(1, number)]
+def lanes(asked: int, threads: int) -> int:
+    """Runs side by side that each have the cores they ask for, one at least."""
+    return max(1, min(asked, (os.cpu_count() or 1) // threads))
 
 
 def row(arguments: argparse.Namespace, setting: Setting, arms: list[Arm], results: Results, place: Place) -> None:
@@ -195,9 +230,9 @@ def queue_options(arguments: argparse.Namespace, setting: Setting) -> Options:
 
 def run(arguments: argparse.Namespace, setting: Setting, settings: dict[str, Setting], results: Results) -> int:
     began = time.monotonic()
-    place = here(arguments.data, arguments.machine, setting.threads)
+    place = here(arguments.data, setting)
     only = [arguments.row] if arguments.row else arguments.only
-    arms = arms_for(setting, settings, place, results.losses(), only)
+    arms = priced(arms_for(setting, settings, place, results.losses(), only), setting, place)
     if arguments.row:
         row(arguments, setting, arms, results, place)
         return 0
@@ -234,13 +269,14 @@ def quick() -> None:
         config.write_text("[vocabulary]\nsize = 800\n[input]\nsplit_characters = 1500\n[shards]\nvalid_share = 0.1\n")
         if prepare(ROOT / "samples" / "moby-dick", home / "shards", config, workers=1):
             raise SystemExit("error: the samples could not be prepared")
-        place, results = here(home / "shards", None, 1), Results(home / "results")
-        arms = [arm for arm in arms_for(setting, settings, place, {}) if arm.name in QUICK_ARMS]
+        results = Results(home / "results")
+        arms = [arm for arm in arms_for(setting, settings, None, {}) if arm.name in QUICK_ARMS]
         arms = [replace(arm, choices=arm.choices[:1]) for arm in arms]
         arms[1] = replace(arms[1], shares=(1.0, 0.5))
-        options = Options(
-            home / "shards", home / "work", lanes(2, 1), probe_steps=2, band_words=3, judged=False
-        )  # fmt: skip
+        price(home / "shards", setting, arms, results.path, 1)
+        setting = replace(setting, prices=read_prices(results.path, setting.name))
+        place = here(home / "shards", setting)
+        options = Options(home / "shards", home / "work", lanes(2, 1), probe_steps=2, band_words=3)
         levels = measure_levels(home / "shards", setting, place, results.path)
         Queue(options, results).run(lambda losses, seen: pending(arms, setting, place, losses, seen))
         summary = summarise(results, arms, setting, place, levels)
@@ -261,18 +297,22 @@ def main() -> int:
             return 2
         return prepare(asked.prepare, asked.data)
     try:
-        settings = read_settings()
+        settings = with_prices(read_settings(), asked.results)
         if asked.setting not in settings:
             raise ArmError(f"no setting '{asked.setting}'; there are {', '.join(settings)}")
         setting, results = settings[asked.setting], Results(asked.results)
-        if asked.threads:
-            setting = replace(setting, threads=asked.threads)
         if asked.report:
             report(results, settings, asked.setting)
             return 0
         if not asked.data:
             print(f"error: {HOW}", file=sys.stderr)
             return 2
+        if asked.price:
+            place = best_place(results, settings[setting.choices_of or setting.name])
+            arms = arms_for(setting, settings, place, results.losses(), asked.only)
+            chosen = [arm for arm in arms if asked.only or arm.tier <= setting.tiers]
+            price(asked.data, setting, chosen, asked.results, asked.rounds)
+            return 0
         return run(asked, setting, settings, results)
     except (ArmError, QueueError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.ablations.prices import Prices
+
 DATA = Path(__file__).parents[1] / "ablation"
 Values = Mapping[str, Any]
 LEARNING_RATE = "optimizer.learning_rate"
@@ -55,7 +57,7 @@ class Setting:
     name: str
     title: str
     seconds: float
-    """Training seconds of a run."""
+    """Training seconds of a run, at the price of a quiet machine."""
     tuning_seconds: float
     tuning_seed: int
     seeds: tuple[int, ...]
@@ -67,7 +69,8 @@ class Setting:
     threads: int = 1
     tiers: int = 9
     """Arms of higher tiers are run only when they are named."""
-    calibration_seconds: float = 1.0
+    prices: Prices | None = None
+    """What a step of each config costs; None where that was not measured yet."""
     level_steps: int = 8000
     """Steps of the encoder without positions, whose loss is the second plateau."""
     instead: Values = field(default_factory=dict)

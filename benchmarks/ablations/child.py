@@ -1,4 +1,4 @@
-"""One run, in a process of its own, on its own cores: calibrate, train, calibrate, measure; then outcome.json.
+"""One run, in a process of its own: train, measure; then outcome.json.
 
     python -m benchmarks.ablations.child DIRECTORY
 
@@ -10,13 +10,13 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.ablations.calibration import Rates, Watch, calibrate, end_with_parent, pin, void
 from benchmarks.ablations.curves import thin
+from benchmarks.ablations.machine import end_with_parent, machine
 from benchmarks.ablations.plan import Job
+from benchmarks.ablations.prices import Bill
 from benchmarks.ablations.results import as_job, write_json
 
 KEPT = (
@@ -52,14 +52,16 @@ def flops_at(tokens: float, each: float, depths: Sequence[Mapping[str, float]]) 
     return done
 
 
-def curve_of(run: Path, each: float, depths: Sequence[Mapping[str, float]] = ()) -> list[dict[str, float]]:
-    """Held-out losses of the log, thinned."""
+def curve_of(
+    run: Path, bought: Bill, each: float, depths: Sequence[Mapping[str, float]] = ()
+) -> list[dict[str, float]]:
+    """Held-out losses of the log, thinned; their seconds are those of the price list."""
     from trainer.log import read_log
 
     points = [
         {
             "step": record["step"],
-            "seconds": round(record["seconds"], 3),
+            "seconds": round(bought.at(record["step"]), 3),
             "tokens": record["tokens"],
             "flops": flops_at(record["tokens"], each, depths),
             "loss": round(record["loss"], 5),
@@ -85,17 +87,17 @@ def train_job(job: Job, shards: Path, run: Path) -> dict[str, Any] | None:
     each = flops_per_token(outcome.result)
     told = {key: outcome.result[key] for key in KEPT if key in outcome.result}
     told["flops"] = each * outcome.result["tokens"]
+    told["priced_tokens_per_second"] = round(told["tokens"] / job.seconds, 1)
     return {
         "loss": outcome.result["held_out_loss_end"],
-        "curve": curve_of(run, each, told.get("depths", ())),
+        "curve": curve_of(run, job.bought, each, told.get("depths", ())),
         "result": told,
     }
 
 
 def main(directory: Path) -> int:
     order = json.loads((directory / "order.json").read_bytes())
-    job, cores = as_job(order["job"]), order["cores"]
-    pin(cores)
+    job = as_job(order["job"])
     end_with_parent()
     import torch
 
@@ -103,19 +105,13 @@ def main(directory: Path) -> int:
 
     torch.set_num_threads(job.threads)
     began = time.perf_counter()
-    before = calibrate(job.place.precision, job.calibration_seconds)
     run = directory / "run"
-    with Watch(cores, job.threads) as watch:
-        found = train_job(job, Path(order["shards"]), run)
+    found = train_job(job, Path(order["shards"]), run)
     if found is None:
         return 1
+    found["machine"] = machine()["id"]
     torch.set_num_threads(job.threads)
-    after = calibrate(job.place.precision, job.calibration_seconds)
-    reference = Rates(**order["reference"]) if order["reference"] else None
-    found["void"] = void(before, after, reference, watch.found) if order["judged"] else None
-    found |= {"before": asdict(before), "after": asdict(after), "disturbance": asdict(watch.found)}
-    # A void run is not measured, for it is run again.
-    if found["void"] is None and found["loss"] is not None:
+    if found["loss"] is not None:
         found["measures"] = measure(run, job, order)
         if job.judge == "probe":
             found["loss"] = found["measures"]["probe"]["held_out_loss"]

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.ablations.arms import Arm, Choice, Setting, together
+from benchmarks.ablations.prices import Bill, Prices, Unpriced, bill, phases, spend
 
 Losses = Mapping[str, float]
 """Digest of a job that is done -> its loss in nats, infinite where it diverged."""
 
 
-IN_STEPS = {"data.mask_rate_steps", "notes.warm_step"}
+IN_STEPS = {"notes.warm_step"}
 """Keys that count steps: they shrink with a run's budget."""
 
 
@@ -27,6 +28,7 @@ class Place:
     data: str
     """Digest of shards and vocabulary."""
     machine: str
+    """That the prices were measured on."""
     precision: str
 
 
@@ -42,13 +44,15 @@ class Job:
     rate: float
     seed: int
     seconds: float
+    """At the price of a quiet machine."""
     share: float
+    bought: Bill
+    """The steps that they buy."""
     values: dict[str, Any]
     """The trainer's whole config, 'section.key' -> value, as far as it is not its default."""
     place: Place
     judge: str = "held_out"
     threads: int = 1
-    calibration_seconds: float = 1.0
 
     @property
     def digest(self) -> str:
@@ -65,25 +69,58 @@ class Job:
 def make_job(
     setting: Setting, arm: Arm, choice: Choice, rate: float, place: Place, kind: str, seed: int, share: float = 1.0
 ) -> Job:
+    """Raises Unpriced."""
     seconds = setting.tuning_seconds if kind == "tune" else setting.seconds * share
-    given = together(setting, arm, choice)
+    given = priced_values(setting, arm, choice, place.precision)
     for key in IN_STEPS & given.keys():
         # Written for a whole budget; at least one step.
         given[key] = max(1, round(given[key] * seconds / setting.seconds))
+    bought = bill(given, seconds, prices_of(setting, place))
     values = {
-        "system.precision": place.precision,
-        **given,
+        **spend(given, bought),
         **{key: float(f"{rate * factor:.6g}") for key, factor in arm.rate_keys.items()},
         "system.seed": seed,
-        "system.threads": setting.threads,
-        "schedule.by": "seconds",
-        "schedule.seconds": seconds,
     }
     return Job(
         setting=setting.name, arm=arm.name, choice=choice.name, kind=kind, rate=rate, seed=seed, seconds=seconds,
-        share=share, values=values, place=place, judge=arm.judge, threads=setting.threads,
-        calibration_seconds=setting.calibration_seconds,
+        share=share, bought=bought, values=values, place=place, judge=arm.judge, threads=setting.threads,
     )  # fmt: skip
+
+
+def prices_of(setting: Setting, place: Place) -> Prices:
+    """The setting's list, or an empty one."""
+    return setting.prices or Prices(place.machine, place.precision, setting.threads)
+
+
+def priced_values(setting: Setting, arm: Arm, choice: Choice, precision: str) -> dict[str, Any]:
+    """An arm's config before a rate, a seed and a length are chosen."""
+    return {
+        "system.precision": precision,
+        **together(setting, arm, choice),
+        "system.threads": setting.threads,
+    }
+
+
+def unpriced(arm: Arm, setting: Setting, place: Place) -> bool:
+    """Whether a config of the arm lacks its price."""
+    prices = prices_of(setting, place)
+    try:
+        for choice in arm.choices:
+            bill(priced_values(setting, arm, choice, place.precision), setting.seconds, prices)
+    except Unpriced:
+        return True
+    return False
+
+
+def to_price(arms: Iterable[Arm], setting: Setting, precision: str) -> dict[str, dict[str, Any]]:
+    """Name -> config whose step must be measured for these arms."""
+    return {
+        f"{arm.name}, {choice.name}, phase {number + 1}": values
+        for arm in arms
+        if not arm.missing
+        for choice in arm.choices
+        for number, (_, values) in enumerate(phases(priced_values(setting, arm, choice, precision)))
+    }
 
 
 def frontier(losses: Mapping[float, float], rates: Sequence[float], start: float) -> list[float]:

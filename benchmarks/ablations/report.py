@@ -47,7 +47,7 @@ def main_table(summary: Summary, titles: bool = False) -> list[list[str]]:
     """A row an arm, after a head; with `titles` its name is followed by what it is."""
     head = [
         "arm", "loss, nats (seeds)", "difference", "s to BERT's loss", "left plateau 1 / 2, s", "tokens/s",
-        "rate", "choice", "searched", "void",
+        "rate", "choice", "searched",
     ]  # fmt: skip
     body = [
         [
@@ -56,11 +56,10 @@ def main_table(summary: Summary, titles: bool = False) -> list[list[str]]:
             difference_cell(summary, row),
             seconds_cell(summary, row),
             left_cell(summary, row),
-            number(row.average("result", "tokens_per_second"), ",.0f"),
+            number(row.average("result", "priced_tokens_per_second"), ",.0f"),
             number(row.rate, "g"),
             row.choice or "",
             str(row.searched) if row.searched else "",
-            str(row.voids) if row.voids else "",
         ]
         for row in summary.rows
     ]

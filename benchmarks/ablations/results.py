@@ -1,25 +1,23 @@
 """Results on disk: one JSON file a job, written as its runs end, and one Arrow table of all of them.
 
-They are the queue's whole memory: a job is done when its file holds a run that counts. Void and failed runs stay in
-the file, without their curves.
+They are the queue's whole memory: a job is done when its file holds a run that counts. Failed runs stay in the file.
 """
 
 import json
 import math
 import os
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from benchmarks.ablations.calibration import Rates, reference_of
 from benchmarks.ablations.plan import Job, Place
+from benchmarks.ablations.prices import Bill
 
-SCHEMA = "siliang-ablation/1"
+SCHEMA = "siliang-ablation/2"
 Record = dict[str, Any]
-"""{schema, digest, job: Job's fields, runs: [{void, failed, diverged, loss, curve, ...}]}"""
+"""{schema, digest, job: Job's fields, runs: [{failed, diverged, loss, curve, ...}]}"""
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -31,7 +29,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def counts(run: Record) -> bool:
-    return not run.get("void") and not run.get("failed")
+    return not run.get("failed")
 
 
 def run_loss(run: Record) -> float:
@@ -40,7 +38,7 @@ def run_loss(run: Record) -> float:
 
 
 def as_job(fields: Record) -> Job:
-    return Job(**{**fields, "place": Place(**fields["place"])})
+    return Job(**{**fields, "place": Place(**fields["place"]), "bought": Bill(**fields["bought"])})
 
 
 class Results:
@@ -61,7 +59,7 @@ class Results:
         )
         # A job that two arms share keeps the name it was first run under.
         name = as_job(record["job"]).name
-        record["runs"].append(run if counts(run) else {key: v for key, v in run.items() if key != "curve"})
+        record["runs"].append(run)
         write_json(self.path / f"{name}.json", record)
 
     def good(self, digest: str) -> Record | None:
@@ -74,22 +72,8 @@ class Results:
         found = {digest: self.good(digest) for digest in self.records}
         return {digest: run_loss(run) for digest, run in found.items() if run is not None}
 
-    def bad(self, digest: str) -> tuple[int, int]:
-        """(void, failed) runs of a job."""
-        runs = self.records.get(digest, {"runs": []})["runs"]
-        return sum(bool(run.get("void")) for run in runs), sum(bool(run.get("failed")) for run in runs)
-
-    def reference(self, machine: str, precision: str, threads: int) -> Rates | None:
-        """Median rates before the runs that count, of one machine, precision and number of threads."""
-
-        def rates() -> Iterator[Rates]:
-            for digest, record in self.records.items():
-                job, run = as_job(record["job"]), self.good(digest)
-                same = (job.place.machine, job.place.precision, job.threads) == (machine, precision, threads)
-                if run is not None and same and run.get("before"):
-                    yield Rates(**run["before"])
-
-        return reference_of(rates())
+    def failures(self, digest: str) -> int:
+        return sum(not counts(run) for run in self.records.get(digest, {"runs": []})["runs"])
 
 
 COLUMNS = pa.schema(
@@ -107,20 +91,20 @@ COLUMNS = pa.schema(
         ("data", pa.string()),
         ("precision", pa.string()),
         ("threads", pa.int64()),
-        ("void", pa.string()),
         ("failed", pa.string()),
         ("loss", pa.float64()),
         ("steps", pa.int64()),
         ("tokens", pa.int64()),
         ("flops", pa.float64()),
         ("tokens_per_second", pa.float64()),
-        ("waited", pa.float64()),
-        ("load", pa.float64()),
+        ("ran_on", pa.string()),
+        ("wall_seconds", pa.float64()),
         ("curve", pa.list_(pa.struct([(n, pa.float64()) for n in ("step", "seconds", "tokens", "flops", "loss")]))),
         ("config", pa.string()),
     ]
 )
-"""One row a run, void and failed ones included; `config` is the values as JSON."""
+"""One row a run, failed ones included. `seconds` are at the prices of `machine`, `wall_seconds` what the run took where
+it `ran_on`; `config` is the values as JSON."""
 
 
 def table(results: Results) -> pa.Table:
@@ -129,13 +113,13 @@ def table(results: Results) -> pa.Table:
         job = as_job(record["job"])
         for run in record["runs"]:
             told = run.get("result") or {}
-            disturbance = run.get("disturbance") or {}
             fields = {
                 **{name: getattr(job, name) for name in COLUMNS.names if hasattr(job, name)},
                 **{name: getattr(job.place, name) for name in ("machine", "data", "precision")},
-                **{name: told.get(name) for name in ("steps", "tokens", "flops", "tokens_per_second")},
-                **{name: disturbance.get(name) for name in ("waited", "load")},
-                **{name: run.get(name) for name in ("void", "failed", "loss", "curve")},
+                **{name: told.get(name) for name in ("steps", "tokens", "flops")},
+                **{name: run.get(name) for name in ("failed", "loss", "curve", "wall_seconds")},
+                "ran_on": run.get("machine"),
+                "tokens_per_second": told.get("priced_tokens_per_second"),
                 "digest": digest,
                 "config": json.dumps(job.values, sort_keys=True),
             }

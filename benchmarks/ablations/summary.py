@@ -33,7 +33,6 @@ class Row:
     """Of the whole budget, by seed."""
     curve: list[dict[str, float]] = field(default_factory=list)
     """Mean over seeds."""
-    voids: int = 0
     failures: int = 0
     searched: int = 0
     """Runs of its search that count."""
@@ -182,8 +181,7 @@ def _row(results: Results, losses: dict[str, float], arm: Arm, setting: Setting,
     row.choice, row.rate = found.choice.name, found.rate
     jobs: list[Job] = reported(arm, setting, place, losses)
     for job in jobs:
-        voids, failures = results.bad(job.digest)
-        row.voids, row.failures = row.voids + voids, row.failures + failures
+        row.failures += results.failures(job.digest)
         run = results.good(job.digest)
         if run is None:
             continue

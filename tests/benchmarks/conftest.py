@@ -1,6 +1,7 @@
 """The benchmarks are not installed: their root goes on the path."""
 
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,15 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.ablations.arms import AS_IT_IS, Arm, Choice, Setting  # noqa: E402
 from benchmarks.ablations.plan import Job, Place  # noqa: E402
+from benchmarks.ablations.prices import Price, Prices  # noqa: E402
 
 RATES = (1e-4, 2e-4, 4e-4, 8e-4, 16e-4)
+STEP = 0.01
+"""Seconds of a step, whatever the config."""
+
+
+def flat_prices() -> Prices:
+    return Prices("abc123", "fp32", 1, defaultdict(lambda: Price(STEP)))
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +36,7 @@ def place() -> Place:
 def setting() -> Setting:
     return Setting(
         name="small", title="a setting", seconds=100.0, tuning_seconds=25.0, tuning_seed=9, seeds=(1, 2, 3),
-        rates=RATES, start=4e-4, values={"model.layers": 2}, calibration_seconds=0.01,
+        rates=RATES, start=4e-4, values={"model.layers": 2}, prices=flat_prices(),
     )  # fmt: skip
 
 
@@ -61,11 +69,9 @@ def run_of():
         return {
             "loss": loss,
             "curve": curve,
-            "void": None,
-            "before": {"matmul_gflops": 100.0, "memory_gb_s": 10.0},
-            "after": {"matmul_gflops": 100.0, "memory_gb_s": 10.0},
-            "disturbance": {"waited": 0.0, "stolen": 0.0, "cpu": 1.0, "load": 1.0},
-            "result": {"steps": 100, "tokens": 100_000, "flops": 1e9, "tokens_per_second": 1000.0},
+            "machine": "abc123",
+            "wall_seconds": 12.5,
+            "result": {"steps": 100, "tokens": 100_000, "flops": 1e9, "priced_tokens_per_second": 1000.0},
             "measures": {"bands": {"rare": loss + 1}},
         }
 

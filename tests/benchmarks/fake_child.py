@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.ablations.calibration import end_with_parent
+from benchmarks.ablations.machine import end_with_parent
 
 seconds, directory = float(sys.argv[1]), Path(sys.argv[2])
 end_with_parent()
@@ -19,11 +19,9 @@ with begun.open("a") as log:
     log.write(directory.name + "\n")
 time.sleep(seconds)
 job = order["job"]
-runs = begun.read_text().split().count(directory.name)
 if job["arm"] == "broken":
     sys.exit("this arm cannot run")
-void = "the machine was busy" if job["arm"] == "disturbed" and runs == 1 else None
-outcome = {"loss": job["rate"], "void": void, "before": None, "curve": [{"seconds": 0.0}]}
+outcome = {"loss": job["rate"], "curve": [{"seconds": 0.0}]}
 # As results.write_json does, without the second that pyarrow takes to load.
 (directory / ".tmp").write_text(json.dumps(outcome))
 os.replace(directory / ".tmp", directory / "outcome.json")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.ablations.child import curve_of, flops_at, flops_per_token, overrides
+from benchmarks.ablations.prices import Bill
 
 DEPTHS = [{"tokens": 100, "flops": 1000.0}, {"tokens": 200, "flops": 4000.0}, {"tokens": 700, "flops": 28_000.0}]
 
@@ -26,9 +27,9 @@ def test_a_curve_is_the_log_thinned(tmp_path: Path) -> None:
     lines = [{"kind": "held_out", "step": i, "loss": 6.0 - i / 100, "tokens": 10 * i, "seconds": i} for i in range(100)]
     other = [{"kind": "train", "step": 1, "loss": 9.0}]
     (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, lines + other)))
-    curve = curve_of(tmp_path, 2.0)
+    curve = curve_of(tmp_path, Bill([50, 50], [0.5, 2.0]), 2.0)
     assert len(curve) == 60
-    assert curve[-1] == {"step": 99, "seconds": 99, "tokens": 990, "flops": 1980.0, "loss": 5.01}
+    assert curve[-1] == {"step": 99, "seconds": 25 + 49 * 2, "tokens": 990, "flops": 1980.0, "loss": 5.01}
 
 
 def test_values_become_toml() -> None:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,13 +96,13 @@ def test_a_digest_holds_what_decides_a_run_and_nothing_else(arm, setting, place)
 
 
 def test_values_in_steps_shrink_with_the_budget_and_a_setting_may_replace_some(arm, setting, place) -> None:
-    subject = arm("a", values={"notes.warm_step": 2000, "growth.depths": [1, 2, 4]})
+    subject = arm("a", values={"notes.warm_step": 2000, "growth.depths": [1, 2, 4], "growth.at": [0.125, 0.3]})
     other = replace(setting, instead={"growth.depths": [2, 3], "growth.at": [0.5]})
     job = make_job(other, subject, subject.choices[0], 1e-3, place, "report", 1, 0.25)
     assert job.values["notes.warm_step"] == 500
     assert job.values["growth.depths"] == [2, 3]
-    assert "growth.at" not in job.values  # the arm says nothing of it
-    assert job.values["schedule.seconds"] == pytest.approx(25.0)
+    assert job.values["growth.at"] == [0.5]
+    assert (job.values["schedule.by"], job.values["schedule.steps"]) == ("steps", 2500)
 
 
 def test_every_searched_rate_key_keeps_its_ratio(arm, setting, place) -> None:

@@ -1,4 +1,4 @@
-"""The queue: void and failed runs, time limits, and what a kill leaves."""
+"""The queue: failed runs, time limits, and what a kill leaves."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from benchmarks.ablations.results import Results, read_table, write_table
 
 def options(home: Path, seconds: float, **changes) -> Options:
     child = (sys.executable, str(Path(__file__).with_name("fake_child.py")), str(seconds))
-    return Options(**{"shards": home, "work": home / "work", "lanes": [[0], [0]], "child": child, **changes})
+    return Options(**{"shards": home, "work": home / "work", "lanes": 2, "child": child, **changes})
 
 
 def begun(home: Path) -> list[str]:
@@ -34,22 +34,18 @@ def go(setting, place):
     return run
 
 
-def test_void_runs_are_repeated_and_broken_ones_given_up(arm, go, setting, tmp_path: Path) -> None:
-    arms = [arm("disturbed"), arm("broken")]
-    queue, results, done = go(tmp_path, arms)
+def test_broken_runs_are_tried_twice_then_given_up(arm, go, setting, tmp_path: Path) -> None:
+    queue, results, done = go(tmp_path, [arm("sound"), arm("broken")])
     # The best of RATES is the first here: four rates are tried, then three seeds are run.
     assert done == 4 + len(setting.seeds)
-    assert sum(results.bad(digest)[0] for digest in results.records) == done  # each was void once
     assert len(queue.given_up()) == 3  # the rates that its search began with
-    failed = [r for record in results.records.values() for r in record["runs"] if r.get("failed")]
-    assert len(failed) == 6
+    assert sum(map(results.failures, results.records)) == 6
+    failed = [run for record in results.records.values() for run in record["runs"] if run.get("failed")]
     assert all("this arm cannot run" in run["failed"] for run in failed)
-    void = [r for record in results.records.values() for r in record["runs"] if r.get("void")]
-    assert not any("curve" in run for run in void)
     write_table(results, tmp_path / "runs.arrow")
     rows = read_table(tmp_path / "runs.arrow").to_pylist()
-    assert len(rows) == 2 * done + 6
-    assert sum(row["void"] is not None for row in rows) == done
+    assert len(rows) == done + 6
+    assert sum(row["failed"] is not None for row in rows) == 6
 
 
 def test_a_second_call_does_nothing_again(arm, go, tmp_path: Path) -> None:
@@ -69,14 +65,14 @@ KILLED = """
 import sys
 from pathlib import Path
 sys.path[:0] = {paths!r}
-from conftest import make_arm, RATES
+from conftest import flat_prices, make_arm, RATES
 from benchmarks.ablations.arms import Setting
 from benchmarks.ablations.plan import Place, pending
 from benchmarks.ablations.queue import Queue
 from benchmarks.ablations.results import Results
 from test_queue import options
 setting = Setting(name="small", title="", seconds=100.0, tuning_seconds=25.0, tuning_seed=9, seeds=(1, 2, 3),
-                  rates=RATES, start=4e-4, values={{"model.layers": 2}}, calibration_seconds=0.01)
+                  rates=RATES, start=4e-4, values={{"model.layers": 2}}, prices=flat_prices())
 home = Path({home!r})
 queue = Queue(options(home, {seconds}), Results(home / "results"))
 queue.run(lambda losses, seen: pending([make_arm("a")], setting, Place("d" * 64, "abc123", "fp32"), losses, seen))
@@ -120,9 +116,9 @@ def test_what_a_child_finished_after_its_queue_was_killed_is_kept(arm, go, setti
     (job, *_) = pending([arm("a")], setting, place, {}, ())
     directory = tmp_path / "work" / job.name
     directory.mkdir(parents=True)
-    fields = {**vars(job), "place": vars(place)}
+    fields = {**vars(job), "place": vars(place), "bought": vars(job.bought)}
     (directory / "order.json").write_text(json.dumps({"job": fields}))
-    (directory / "outcome.json").write_text(json.dumps({"loss": 1.25, "void": None, "curve": []}))
+    (directory / "outcome.json").write_text(json.dumps({"loss": 1.25, "curve": []}))
     _, results, _ = go(tmp_path, [arm("a")])
     assert results.losses()[job.digest] == 1.25
     assert job.name not in begun(tmp_path)
