@@ -17,6 +17,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install
 	rm -rf runs/demo/model
 	$(BIN)/siliang-pipeline prepare samples --output runs/demo/data --config docs/demo/pipeline.toml
+	$(BIN)/siliang-pipeline inspect runs/demo/data --duplicates --source milton --limit 2 --text
+	$(BIN)/siliang-pipeline inspect runs/demo/data --duplicates --kind near --limit 1 --text
+	$(BIN)/siliang-pipeline inspect runs/demo/data --boilerplate --source python-tutorial-html --text
 	$(BIN)/siliang-trainer train runs/demo/data --output runs/demo/model --config docs/demo/trainer.toml
 	$(BIN)/siliang-trainer fill runs/demo/model "Call me [MASK]. Some years ago, having little money in my purse, I went to sea."
 	$(BIN)/siliang-trainer fill runs/demo/model "Everyone has the [MASK] to life, liberty and security of person."

@@ -28,6 +28,7 @@ from pipeline.dedup.protect_passages import ProtectError  # noqa: E402
 from pipeline.export.corpus import FORMATS  # noqa: E402
 from pipeline.export.corpus import export as run_export  # noqa: E402
 from pipeline.export.directory import ExportError  # noqa: E402
+from pipeline.inspect.boilerplate import cut_lines, render_lines  # noqa: E402
 from pipeline.inspect.duplicates import KINDS, SORTS, pairs, render_pairs  # noqa: E402
 from pipeline.inspect.explanation import render  # noqa: E402
 from pipeline.inspect.near import nearest, render_near  # noqa: E402
@@ -166,27 +167,40 @@ def inspect(
         bool, typer.Option("--duplicates", help="Pairs of a removed record and the kept one, with what differs.")
     ] = False,
     kind: Annotated[str | None, typer.Option(help=f"With --duplicates: {', '.join(KINDS)}.")] = None,
-    source: Annotated[str | None, typer.Option(help="With --duplicates: source of the removed record.")] = None,
+    boilerplate: Annotated[
+        bool, typer.Option("--boilerplate", help="The lines that were cut because many documents share them.")
+    ] = False,
+    source: Annotated[
+        str | None, typer.Option(help="With --duplicates: of the removed record; with --boilerplate: of the lines.")
+    ] = None,
     sort: Annotated[
         str, typer.Option(help="With --duplicates: hash (a sample), or jaccard (the least first).")
     ] = SORTS[0],
     sample: Annotated[str, typer.Option(help="With --duplicates: any word; another one draws another sample.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="JSON lines, also on a terminal.")] = False,
+    as_json: Annotated[
+        bool | None, typer.Option("--json/--text", help="JSON lines, or words; else words on a terminal alone.")
+    ] = None,
 ) -> None:
     """Why was a document dropped?"""
     if near and rule is None:
         raise typer.BadParameter("needs --rule NAME, the rule whose limit is meant", param_hint="--near")
     if duplicates and rule is not None:
         raise typer.BadParameter("goes with --kind in place of --rule", param_hint="--duplicates")
-    if not duplicates and (kind, source, sort, sample) != (None, None, SORTS[0], ""):
-        raise typer.BadParameter("--kind, --source, --sort and --sample need it", param_hint="--duplicates")
-    if duplicates:
+    if not duplicates and (kind, sort, sample) != (None, SORTS[0], ""):
+        raise typer.BadParameter("--kind, --sort and --sample need it", param_hint="--duplicates")
+    if source is not None and not (duplicates or boilerplate):
+        raise typer.BadParameter("needs --duplicates or --boilerplate", param_hint="--source")
+    if boilerplate and (duplicates or near or record or doc or rule):
+        raise typer.BadParameter("goes with --source and --limit alone", param_hint="--boilerplate")
+    if boilerplate:
+        rows, show = cut_lines(directory, source, limit), render_lines
+    elif duplicates:
         rows, show = pairs(directory, kind, source, limit, sort, sample, record, doc), render_pairs
     elif near and rule:
         rows, show = nearest(directory, rule, limit, record, doc), render_near
     else:
         rows, show = find(directory, record, doc, rule, limit), render
-    if as_json or not sys.stdout.isatty():
+    if as_json if as_json is not None else not sys.stdout.isatty():
         _write_json(rows)
     else:
         show(rows, out)

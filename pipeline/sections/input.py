@@ -51,6 +51,9 @@ class HtmlConfig(Section):
 
     extractor: Literal["resiliparse", "trafilatura"] = "resiliparse"
     """"trafilatura" is a package of its own, about twenty times slower, and leaves fewer teasers in news pages."""
+    whole: tuple[str, ...] = ()
+    """Shell patterns; pages whose path below the input root matches keep all their text, menus too. [boilerplate] then
+    cuts what a site repeats: for pages whose main text no extractor finds."""
     max_bytes: int = Field(default=10 << 20, ge=1)
     """Larger pages (as UTF-8) are only stripped of their tags, as are those beyond the next two limits."""
     max_tags: int = Field(default=500_000, ge=1)

@@ -9,6 +9,7 @@ One bad page never stops a worker. Pages beyond the bounds of html_limits, which
 tags; large ones are parsed in a process of their own that a timer ends (html_guard); the rest is parsed in place.
 """
 
+from fnmatch import fnmatch
 from importlib.util import find_spec
 
 import pyarrow as pa
@@ -56,6 +57,12 @@ def extract(html: str, config: HtmlConfig = DEFAULT) -> str:
     return extract_page(html, config)[0]
 
 
+def is_whole(record: str, config: HtmlConfig) -> bool:
+    """Whether [html] whole names the file of the record (PATH#POSITION)."""
+    path = record.rpartition("#")[0]
+    return any(fnmatch(path, pattern) for pattern in config.whole)
+
+
 def main_text(batch: pa.RecordBatch, config: HtmlConfig = DEFAULT) -> pa.RecordBatch:
     """Rows of media "html" get their main text, and how it was found among their repairs; other rows stay as they
     are."""
@@ -68,9 +75,13 @@ def main_text(batch: pa.RecordBatch, config: HtmlConfig = DEFAULT) -> pa.RecordB
         return batch
     texts = batch.column("text").to_pylist()
     repairs = batch.column("repairs").to_pylist()
+    records = batch.column("record").to_pylist()
     for row, page in enumerate(pages):
         if page:
-            texts[row], how = extract_page(texts[row], config)
+            if is_whole(records[row], config):
+                texts[row], how = without_tags(texts[row]), "html_stripped"
+            else:
+                texts[row], how = extract_page(texts[row], config)
             repairs[row] = [*repairs[row], how]
     return with_columns(
         batch, {"text": pa.array(texts, pa.string()), "repairs": pa.array(repairs, pa.list_(pa.string()))}

@@ -24,7 +24,8 @@ from pipeline.text.traits import traits
 REPAIRS: dict[str, str] = {
     "member_path": "an absolute or outward path was cut from the name of an archive's member",
     "main_text": "an HTML page was replaced by its main text",
-    "html_stripped": "an HTML page beyond the limits of [html], or that the parser refused, only lost its tags",
+    "html_stripped": "an HTML page only lost its tags: [html] whole names it, or it is beyond the limits of [html], or "
+    "the parser refused it",
     "html_timeout": "an HTML page took more time than [html] timeout_seconds and only lost its tags",
     "ftfy": "ftfy changed something: mojibake, entities, quotes, ligatures, widths, line breaks, escapes, controls",
     "page_furniture": "running headers and footers of printed pages were cut, and the text around them joined",

@@ -1,10 +1,14 @@
 """Boilerplate through a whole run: cut from what is kept, told in audit and report, and nothing is lost on the way."""
 
+import html
+
 import pyarrow as pa
 import pytest
 from sentencepiece import SentencePieceProcessor
 
+from pipeline.cli import run
 from pipeline.config import make_config
+from pipeline.inspect.boilerplate import cut_lines
 from pipeline.report.page import write_report
 from pipeline.run import Request, prepare
 from schemas.manifest import read_manifest
@@ -107,3 +111,14 @@ def test_the_report_shows_the_lines_escaped(output):
     assert "This page is part of &lt;b&gt;the manual&lt;/b&gt; &amp; free for all." in page
     assert "<b>the manual" not in page
     assert MENU in page
+
+
+def test_what_was_cut_can_be_looked_at(output, capsys):
+    rows = cut_lines(output, "manual")
+    assert {row["line"] for row in rows} == {MENU, html.unescape(NOTICE)}
+    assert all(row["documents"] >= PAGES for row in rows)
+    assert cut_lines(output, "tales") == []
+    assert run(["inspect", str(output), "--boilerplate", "--text"]) == 0
+    assert MENU in capsys.readouterr().out
+    assert run(["inspect", str(output), "--source", "manual"]) == 2
+    assert "--duplicates or --boilerplate" in capsys.readouterr().err

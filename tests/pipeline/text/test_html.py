@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.config import HtmlConfig
 from pipeline.text.html import extract, main_text
 
 
@@ -102,6 +103,16 @@ def test_flat_pages_with_many_tags_keep_their_main_content():
     text = extract(page)
     assert text.count("paragraph") == 2000
     assert "menu" not in text
+
+
+def test_pages_that_are_named_keep_their_menus(batch_of):
+    page = "<nav><a href='/'>Home</a></nav><main><p>" + "Words of a text. " * 30 + "</p></main>"
+    batch = batch_of(page, media="html")
+    path = batch.column("record")[0].as_py().rpartition("#")[0]
+    for pattern, menu, how in ((path, True, "html_stripped"), ("elsewhere/*", False, "main_text")):
+        found = main_text(batch, HtmlConfig(whole=(pattern,))).to_pylist()[0]
+        assert ("Home" in found["text"], "Words of a text." in found["text"]) == (menu, True)
+        assert found["repairs"] == [how]
 
 
 @settings(max_examples=150, deadline=None)
