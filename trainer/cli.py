@@ -1,4 +1,5 @@
-"""The command line: siliang-trainer train | fill | evaluate | finetune | predict | info | plan | bench | sweep.
+"""The command line: siliang-trainer train | fill | evaluate | finetune | early-exit | calibrate |
+predict | info | plan | bench | sweep.
 
 Exit codes: 0 done, 1 failed, 2 bad usage.
 """
@@ -13,8 +14,10 @@ import typer
 from trainer.commands import add_commands
 from trainer.console import errors, print_numbers
 from trainer.evaluate.command import evaluate
-from trainer.finetune.command import finetune, predict
+from trainer.finetune.command import finetune
+from trainer.light.early_exit.command import calibrate, early_exit
 from trainer.model.presets import PRESETS
+from trainer.predict_command import predict
 
 app = typer.Typer(
     help="Trains encoders on the shards that siliang-pipeline prepares.",
@@ -111,6 +114,8 @@ def fill(
 app.command()(evaluate)
 app.command()(finetune)
 app.command()(predict)
+app.command("early-exit")(early_exit)
+app.command()(calibrate)
 add_commands(app)
 
 

@@ -24,6 +24,7 @@ def errors() -> Iterator[None]:
     from trainer.finetune.search import FinetuneError
     from trainer.finetune.table import TableError
     from trainer.guard import DivergedError
+    from trainer.light.early_exit.distilling import DistillingError
     from trainer.precision import DeviceError
     from trainer.run import RunError, RunInUseError
     from trainer.tokenizer import TokenizerError
@@ -32,7 +33,7 @@ def errors() -> Iterator[None]:
         yield
     except (ConfigError, RunInUseError, FillError, DeviceError, PlotError) as error:
         _fail(error, 2)
-    except (PairsError, RareWordsError, TableError, LabelError, FinetuneError) as error:
+    except (PairsError, RareWordsError, TableError, LabelError, FinetuneError, DistillingError) as error:
         _fail(error, 1)
     except (ManifestError, CorpusError, CheckpointError, DivergedError, RunError, TokenizerError, OSError) as error:
         _fail(error, 1)

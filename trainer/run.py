@@ -124,8 +124,11 @@ def check_shapes(
     layers = {key.split(".")[2] for key in tensors if key.startswith("encoder.layers.")}
     if len(layers) != config.layers:
         raise CheckpointError(f"{name}: {len(layers)} layers, its config tells {config.layers}")
-    with torch.device("meta"):
-        wanted = build().state_dict()
+    try:
+        with torch.device("meta"):
+            wanted = build().state_dict()
+    except RuntimeError as error:
+        raise CheckpointError(f"{name}: its config tells of a model beyond all memory ({error})") from error
     for key, tensor in wanted.items():
         if key in tensors and tensors[key].shape != tensor.shape:
             raise CheckpointError(

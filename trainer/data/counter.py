@@ -26,6 +26,7 @@ class Purpose(IntEnum):
     SUBSETS = 9
     EVALUATE = 20
     FINETUNE = 21
+    EARLY_EXIT = 22
 
 
 def key(purpose: Purpose, *address: int) -> int:

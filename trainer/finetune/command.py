@@ -1,10 +1,8 @@
-"""`siliang-trainer finetune` and `siliang-trainer predict`."""
+"""`siliang-trainer finetune`."""
 
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -61,87 +59,3 @@ def finetune(
             rows.append((f"{name} {measured}", f"{spread} of {len(found['values'])}"))
     rows.append(("classifier", str(output)))
     print_numbers(rows)
-
-
-def predict(
-    run: Annotated[Path, typer.Argument(metavar="DIR", help="What finetune wrote.", show_default=False)],
-    file: Annotated[
-        str, typer.Argument(metavar="FILE|-", help="Texts, one a line; with --text a table.", show_default=False)
-    ],
-    text: Annotated[
-        str | None, typer.Option("--text", metavar="COL", help="Column of the text in a TSV, CSV or JSON lines.")
-    ] = None,
-    text_b: TextB = None,
-    input_format: Annotated[
-        str | None, typer.Option("--format", help="tsv, csv or jsonl, where the file's name does not tell.")
-    ] = None,
-    refuse_long: Annotated[
-        bool, typer.Option("--refuse-long", help="A text longer than the model is an error, not cut.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines with all probabilities.")] = False,
-) -> None:
-    """Label texts: one line each, the label and its probability (a regression's value; the labels of words)."""
-    with errors():
-        from trainer.finetune.directory import load_classifier
-        from trainer.finetune.prediction import predict_rows
-
-        loaded = load_classifier(run)
-        cut = 0
-        for found in predict_rows(loaded, _rows(file, text, text_b, input_format, loaded.head.pair), refuse_long):
-            cut += found["cut"]
-            typer.echo(json.dumps(found, ensure_ascii=False) if as_json else _line(found))
-        if cut:
-            typer.echo(f"{cut:,} texts were longer than the model and were cut", err=True)
-
-
-def _line(found: dict[str, Any]) -> str:
-    if "value" in found:
-        return f"{found['value']:.6g}"
-    if "labels" in found:
-        return " ".join("_" if label is None else label for label in found["labels"])
-    return f"{found['label']}\t{found['probability']:.4f}"
-
-
-def _rows(file: str, text: str | None, text_b: str | None, input_format: str | None, pair: bool) -> Iterator[Any]:
-    """Rows of a table, or lines of plain text (of a pair: with a tab between)."""
-    from trainer.config import ConfigError
-    from trainer.finetune.table import Columns, Row, TableError, read_rows
-
-    if input_format not in (None, "tsv", "csv", "jsonl"):
-        raise ConfigError(f"--format {input_format}: allowed: tsv, csv, jsonl")
-    if text is not None and (text_b is not None) != pair:
-        raise ConfigError(f"this classifier reads {'pairs: add --text-b COL' if pair else 'single texts: no --text-b'}")
-    if text is None and (text_b is not None or input_format is not None):
-        raise ConfigError("--text-b and --format belong to tables: add --text COL")
-    name = "standard input" if file == "-" else file
-    lines = sys.stdin.buffer if file == "-" else None
-    if text is not None:
-        path = f"{name}.{input_format}" if input_format else name
-        if lines is None and input_format:
-            try:
-                with open(file, "rb") as table:
-                    yield from read_rows(path, Columns(text, text_b), table)
-            except OSError as error:
-                raise TableError(f"{file}: cannot be read ({error.strerror})") from error
-            return
-        yield from read_rows(path, Columns(text, text_b), lines)
-        return
-    opened: Any
-    try:
-        opened = lines or open(file, "rb")  # noqa: SIM115 (closed below; standard input stays open)
-    except OSError as error:
-        raise TableError(f"{file}: cannot be read ({error.strerror})") from error
-    try:
-        for number, line in enumerate(opened, 1):
-            where = f"{name}: line {number:,}"
-            try:
-                whole = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                raise TableError(f"{where}: not UTF-8 ({error.reason} at byte {error.start})") from error
-            first, tab, second = whole.partition("\t")
-            if pair and (not tab or "\t" in second):
-                raise TableError(f"{where}: a pair is two texts with one tab between them")
-            yield Row(where, first, second) if pair else Row(where, whole)
-    finally:
-        if lines is None:
-            opened.close()

@@ -169,8 +169,8 @@ def read_described(
         raw = json.loads(directory.model_config.read_bytes())
         if isinstance(raw, dict) and raw.get("schema") == MODEL_SCHEMA and raw.get("task") != task:
             raise RunError(
-                f"{path}: holds a {raw.get('task')} model, not a {task.replace('classification', 'classifier')}; "
-                f"`{maker.split()[0]}` makes one of it"
+                f"{path}: holds a model of task '{raw.get('task')}', not a classifier of `{maker.split()[0]}`, "
+                "which makes such ones"
             )
         described = form.model_validate(raw)
         config: ModelConfig = described.config  # type: ignore[attr-defined]

@@ -66,6 +66,30 @@ def read_rows(path: str | Path, columns: Columns, lines: Iterable[bytes] | None 
     yield from _field_rows(path, columns, fields)
 
 
+def read_lines(path: str | Path, pair: bool = False, lines: Iterable[bytes] | None = None) -> Iterator[Row]:
+    """A row for each line of a plain text; of pairs, two texts with a tab between. `lines` stand in for the content.
+
+    Raises TableError where it cannot be opened, a line is not UTF-8, or a pair is none.
+    """
+    if lines is None:
+        try:
+            with open(path, "rb") as file:
+                yield from read_lines(path, pair, file)
+        except OSError as error:
+            raise TableError(f"{path}: cannot be read ({error.strerror})") from error
+        return
+    for number, line in enumerate(lines, 1):
+        where = f"{path}: line {number:,}"
+        try:
+            whole = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise TableError(f"{where}: not UTF-8 ({error.reason} at byte {error.start})") from error
+        first, tab, second = whole.partition("\t")
+        if pair and (not tab or "\t" in second):
+            raise TableError(f"{where}: a pair is two texts with one tab between them")
+        yield Row(where, first, second) if pair else Row(where, whole)
+
+
 def _decoded(path: str | Path, lines: Iterable[bytes], keep_blank: bool = False) -> Iterator[tuple[int, str]]:
     """(number, text) of the lines, without their ends. Blank lines at the end of the file are left out, elsewhere they
     are errors, unless they are kept: a quoted field of a CSV may hold some."""

@@ -1,0 +1,112 @@
+"""`siliang-trainer predict`, for every directory with a classifier in it."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trainer.console import errors
+from trainer.finetune.command import TextB
+from trainer.light.early_exit.command import Batch, Latency, Lose, Speed
+
+if TYPE_CHECKING:
+    from trainer.finetune.directory import Loaded
+    from trainer.finetune.prediction import Answer
+    from trainer.light.early_exit.wish import Wish
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="DIR", help="What finetune or early-exit wrote.", show_default=False)],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE|-", help="Texts, one a line; with --text a table.", show_default=False)
+    ],
+    text: Annotated[
+        str | None, typer.Option("--text", metavar="COL", help="Column of the text in a TSV, CSV or JSON lines.")
+    ] = None,
+    text_b: TextB = None,
+    input_format: Annotated[
+        str | None, typer.Option("--format", help="tsv, csv or jsonl, where the file's name does not tell.")
+    ] = None,
+    refuse_long: Annotated[
+        bool, typer.Option("--refuse-long", help="A text longer than the model is an error, not cut.")
+    ] = False,
+    speed: Speed = None,
+    lose: Lose = None,
+    latency: Latency = None,
+    batch: Batch = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines with all probabilities.")] = False,
+) -> None:
+    """Label texts: one line each, the label and its probability (a regression's value; the labels of words).
+
+    --speed, --lose and --latency are for what early-exit wrote, in place of the speed that was chosen there.
+    """
+    with errors():
+        from trainer.finetune.prediction import predict_rows
+        from trainer.light.early_exit.wish import Wish
+
+        loaded, answer = _open(run, Wish(speed, lose, latency, batch))
+        rows = _rows(file, text, text_b, input_format, loaded.head.pair)
+        cut = 0
+        for found in predict_rows(loaded, rows, refuse_long, answer):
+            cut += found["cut"]
+            typer.echo(json.dumps(found, ensure_ascii=False) if as_json else _line(found))
+        if cut:
+            typer.echo(f"{cut:,} texts were longer than the model and were cut", err=True)
+
+
+def _open(path: Path, wish: "Wish") -> "tuple[Loaded, Answer | None]":
+    """What model.json says it is."""
+    from trainer.config import ConfigError
+    from trainer.finetune.directory import load_classifier, task_of
+    from trainer.light.early_exit.calibration import machine
+    from trainer.light.early_exit.directory import TASK, load_early_exit
+    from trainer.light.early_exit.prediction import early
+
+    if task_of(path) != TASK:
+        loaded = load_classifier(path)
+        if wish.named:
+            raise ConfigError(f"{path}: answers with all of its layers; `early-exit {path} ...` makes one with speeds")
+        return loaded, None
+    exits = load_early_exit(path)
+    calibration = exits.exits.calibration
+    if wish.latency is not None and machine() != calibration.machine:
+        typer.echo(f"times are of {calibration.machine}; `calibrate {path} ...` measures this machine", err=True)
+    return exits, early(exits, wish.choose(calibration) if wish.named else exits.exits.speed)
+
+
+def _line(found: dict[str, Any]) -> str:
+    if "value" in found:
+        return f"{found['value']:.6g}"
+    if "labels" in found:
+        return " ".join("_" if label is None else label for label in found["labels"])
+    return f"{found['label']}\t{found['probability']:.4f}"
+
+
+def _rows(file: str, text: str | None, text_b: str | None, input_format: str | None, pair: bool) -> Iterator[Any]:
+    """Rows of a table, or lines of plain text (of a pair: with a tab between)."""
+    from trainer.config import ConfigError
+    from trainer.finetune.table import Columns, TableError, read_lines, read_rows
+
+    if input_format not in (None, "tsv", "csv", "jsonl"):
+        raise ConfigError(f"--format {input_format}: allowed: tsv, csv, jsonl")
+    if text is not None and (text_b is not None) != pair:
+        raise ConfigError(f"this classifier reads {'pairs: add --text-b COL' if pair else 'single texts: no --text-b'}")
+    if text is None and (text_b is not None or input_format is not None):
+        raise ConfigError("--text-b and --format belong to tables: add --text COL")
+    name = "standard input" if file == "-" else file
+    lines = sys.stdin.buffer if file == "-" else None
+    if text is not None:
+        path = f"{name}.{input_format}" if input_format else name
+        if lines is None and input_format:
+            try:
+                with open(file, "rb") as table:
+                    yield from read_rows(path, Columns(text, text_b), table)
+            except OSError as error:
+                raise TableError(f"{file}: cannot be read ({error.strerror})") from error
+            return
+        yield from read_rows(path, Columns(text, text_b), lines)
+        return
+    yield from read_lines(name, pair, lines)
