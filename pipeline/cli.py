@@ -1,6 +1,6 @@
 """The command line of `siliang-pipeline`.
 
-Exit codes: 0 done, 1 failed, 2 bad usage. Errors are one clear line on stderr.
+Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C. Errors are one clear line on stderr.
 """
 
 import logging
@@ -15,14 +15,14 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from rich.console import Console
 
-from pipeline.config import ConfigError, load_config, with_input
+from pipeline.config import ConfigError, load_config
+from pipeline.console import INTERRUPTED, SECONDS, ProgressMode, ProgressSeconds, StoppedError, go_on, out
 from schemas.manifest import ManifestError, read_manifest, verify_files
 from schemas.shard import SchemaError
 
 logging.disable(logging.WARNING)  # importing Beam without its Google extra warns on every start
-from pipeline.addition import config_of  # noqa: E402
+from pipeline.acceptance import PrepareError  # noqa: E402
 from pipeline.commit import ConservationError  # noqa: E402
 from pipeline.dedup.protect_passages import ProtectError  # noqa: E402
 from pipeline.export.corpus import FORMATS  # noqa: E402
@@ -40,30 +40,23 @@ from pipeline.inspect.show import render_note, render_rows, shard_rows, word_not
 from pipeline.inspect.trial import render_trial, try_rules  # noqa: E402
 from pipeline.inspect.vocabulary import compare, render_comparison, render_quality, sizes_of  # noqa: E402
 from pipeline.io.inputs import InputError  # noqa: E402
+from pipeline.prepare_command import prepare  # noqa: E402
 from pipeline.progress import StageProgress  # noqa: E402
 from pipeline.report.page import write_report  # noqa: E402
 from pipeline.report.visible import visible_text  # noqa: E402
 from pipeline.report.vocabulary import vocabulary_quality  # noqa: E402
-from pipeline.run import PrepareError, Request  # noqa: E402
-from pipeline.run import prepare as run_prepare  # noqa: E402
-from pipeline.runner import LOCAL, RUNNERS, Execution, JobError, quiet_logs  # noqa: E402
+from pipeline.runner import JobError  # noqa: E402
 from pipeline.text.rules import RuleError, check_rules_config, describe_rules  # noqa: E402
 from pipeline.tune import render_tuning  # noqa: E402
 from pipeline.tune import tune as run_tune  # noqa: E402
 from pipeline.words.vocabulary import VocabularyError  # noqa: E402
-from pipeline.workers.pool import local_workers  # noqa: E402
 from pipeline.workspace import OutputError  # noqa: E402
 
 logging.disable(logging.NOTSET)
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help=__doc__)
-out = Console(highlight=False, markup=False, emoji=False)
-
 _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]")
 """What JSON may leave as it is and a terminal obeys: DEL, the C1 controls, line separators, bidirectional controls."""
-
-_INTERRUPTED = 130
-"""What typer makes of a KeyboardInterrupt."""
 
 USAGE = (ConfigError, ExportError, InputError, InspectError, OutputError, ProtectError, RuleError, VocabularyError)
 FAILED = (PrepareError, ConservationError, JobError, ManifestError, SchemaError, OSError)
@@ -84,70 +77,19 @@ def _main(
     pass
 
 
+app.command()(prepare)
+
+
 @app.command()
-def prepare(
-    context: typer.Context,
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Files, directories, globs, or NAME=PATH.")],
-    output: Annotated[str, typer.Option(help="Directory of the prepared corpus; a killed run goes on there.")],
-    config: Annotated[Path | None, typer.Option(help="TOML file; see `siliang-pipeline rules` and docs.")] = None,
-    vocabulary: Annotated[
-        str | None, typer.Option(help="A SentencePiece model or a tokenizer.json to use; else one is learnt.")
-    ] = None,
-    text_field: Annotated[
-        list[str] | None, typer.Option(help="Field that holds the text, like 'body.text'; the first one present.")
-    ] = None,
-    query: Annotated[str | None, typer.Option(help="SELECT to run on SQLite databases; its rows are records.")] = None,
-    protect: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATH", help="Evaluation set whose text may not be trained on: any INPUT; repeatable."),
-    ] = None,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(metavar="DIR", help="A finished output whose kept documents count as already kept; repeatable."),
-    ] = None,
-    add: Annotated[
-        bool, typer.Option("--add", help="Add the INPUTs to the finished output, with its config unless one is given.")
-    ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Local worker processes. Never changes the output.")] = 1,
-    runner: Annotated[str, typer.Option(help=f"One of {', '.join(RUNNERS)}; its options come after `--`.")] = LOCAL,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Fail where the vocabulary is smaller than wanted or loses text.")
-    ] = False,
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A prepared corpus.")],
+    progress_mode: ProgressMode = "auto",
+    progress_seconds: ProgressSeconds = SECONDS,
 ) -> None:
-    """Raw text -> clean shards, vocabulary, notes and report."""
-    if runner not in RUNNERS:
-        raise typer.BadParameter(f"'{runner}' is none of {', '.join(RUNNERS)}", param_hint="--runner")
-    quiet_logs()
-    progress = StageProgress()
-    execution = Execution(runner, workers, tuple(context.obj or ()))
-    loaded = config_of(output) if add and config is None else load_config(config)
-    settings = with_input(loaded, text_fields=tuple(text_field or ()) or None, query=query)
-    request = Request(
-        tuple(inputs),
-        output,
-        settings,
-        vocabulary,
-        execution,
-        tuple(protect or ()),
-        strict,
-        tuple(against or ()),
-        add,
-    )
-    with local_workers(execution.processes):  # here nothing runs yet that a fork must not copy
-        manifest = run_prepare(request, progress)
-    counts = manifest.counts
-    out.print(
-        f"{counts.input:,} records: {counts.kept:,} kept, {counts.filtered:,} filtered, "
-        f"{counts.duplicate:,} duplicate, {counts.quarantined:,} quarantined"
-    )
-    out.print(f"{manifest.tokens:,} tokens of a vocabulary of {manifest.vocabulary_size:,}")
-    out.print(f"report: {output.rstrip('/')}/report/index.html", soft_wrap=True)
-
-
-@app.command()
-def report(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A prepared corpus.")]) -> None:
     """(Re)write DIR/report/index.html and report.json."""
-    for path in write_report(directory):
+    with StageProgress(mode=progress_mode, seconds=progress_seconds).stage("report"):
+        paths = write_report(directory)
+    for path in paths:
         out.print(str(path), soft_wrap=True)
 
 
@@ -262,9 +204,12 @@ def tune(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A prepared corpus.")],
     rule: Annotated[str | None, typer.Option(help="One rule, with more limits.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines, also on a terminal.")] = False,
+    progress_mode: ProgressMode = "auto",
+    progress_seconds: ProgressSeconds = SECONDS,
 ) -> None:
     """What share of the records would go at other limits, from the audit alone."""
-    tunings = run_tune(directory, rule)
+    with StageProgress(mode=progress_mode, seconds=progress_seconds).stage("tune"):
+        tunings = run_tune(directory, rule)
     if as_json or not sys.stdout.isatty():
         _write_json(asdict(tuning) for tuning in tunings)
     else:
@@ -334,9 +279,13 @@ def export(
         list[str] | None, typer.Option(help="train, valid or test; repeatable; all that have documents by default.")
     ] = None,
     text: Annotated[bool, typer.Option("--text", help="With parquet and mds: the decoded text, too.")] = False,
+    progress_mode: ProgressMode = "auto",
+    progress_seconds: ProgressSeconds = SECONDS,
 ) -> None:
     """The shards in the format of another trainer."""
-    for done in run_export(directory, output, form, split or (), text):
+    with StageProgress(mode=progress_mode, seconds=progress_seconds).stage("export"):
+        written = run_export(directory, output, form, split or (), text)
+    for done in written:
         files = f"{done.files} file{'' if done.files == 1 else 's'}"
         counts = f"{done.documents:,} documents, {done.tokens:,} tokens, {files}"
         out.print(f"{output.rstrip('/')}/{done.split}: {counts}", soft_wrap=True)
@@ -362,10 +311,12 @@ def run(arguments: list[str]) -> int:
     try:
         app(args=own, prog_name="siliang-pipeline", obj=beam_options)
     except SystemExit as stop:
-        if stop.code == _INTERRUPTED:
-            typer.echo("siliang-pipeline: stopped; the same command goes on from the finished parts", err=True)
-            return 1
+        if stop.code == INTERRUPTED:
+            typer.echo("siliang-pipeline: stopped; nothing was written", err=True)
         return stop.code if isinstance(stop.code, int) else 1
+    except StoppedError as error:
+        _complain(f"{error}; {go_on('siliang-pipeline', arguments)}")
+        return INTERRUPTED
     except USAGE as error:
         _complain(error)
         return 2

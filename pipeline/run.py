@@ -6,13 +6,14 @@ A stage that ended with the same fingerprint is not done again; a stage that was
 parts. The manifest is written last: it is the commit point.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
 import apache_beam as beam
 
+from pipeline.acceptance import PrepareError, check_mixture, check_quarantine
 from pipeline.addition import (
     Addition,
     forget_plan,
@@ -25,7 +26,7 @@ from pipeline.addition import (
 )
 from pipeline.boilerplate import BoilerplateRun
 from pipeline.commit import commit, make_manifest, write_cost
-from pipeline.config import ConfigError, PipelineConfig
+from pipeline.config import PipelineConfig
 from pipeline.counting import CountRun
 from pipeline.dedup.protect import write_passages
 from pipeline.dedup.protect_passages import protected_files, with_files
@@ -47,14 +48,10 @@ from pipeline.text.rules import check_rules_config
 from pipeline.words.given import given_vocabulary
 from pipeline.workers.pool import local_workers
 from pipeline.workspace import OutputError, StageResult, Workspace
-from schemas.manifest import Counts, FileEntry, Manifest
+from schemas.manifest import FileEntry, Manifest
 
 Build = Callable[[beam.Pipeline, str], object]
 """(pipeline, path of the task file) -> builds the graph."""
-
-
-class PrepareError(RuntimeError):
-    """`prepare` cannot go on; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,7 @@ class Preparation:
         done = self.space.finished(name, fingerprint)
         if done is None:
             self.space.withdraw_manifest()
-            with self.progress.stage(name, self.space.path("stages", name, "parts"), parts) as cost:
+            with self.progress.stage(name, in_bytes=name == clean.STAGE) as cost:
                 done = work()
             timing = {
                 "seconds": round(cost.seconds, 3),
@@ -139,28 +136,35 @@ class Preparation:
             }
             done = StageResult(fingerprint, done.files, done.facts, timing)
             self.space.finish(name, done)
-            rate = self.input_bytes / 1e6 / max(cost.seconds, 1e-9)
-            self.progress.say(f"{name:<12} {cost.seconds:8.1f} s  {rate:8.2f} MB/s  peak {cost.peak_mb:,.0f} MB")
+            self.progress.ended(name, cost, self.input_bytes)
         else:
-            self.progress.say(f"{name:<12} finished before")
+            self.progress.ended(name, None)
         self.results[name] = done
         return done
 
     # ---- the stages
 
+    def planned_units(self) -> list[Task]:
+        """The parts of `clean`: with --add those that are there, and then those of new files. Writes nothing."""
+        if self.addition is None:
+            return clean.plan_units(self.files, self.config)
+        files = unread_files(self.files, [record for _, record in self.present])
+        first = [task for task, _ in self.present]
+        return first + (clean.plan_units(files, self.config, len(first)) if files else [])
+
     def _units(self) -> list[Task]:
+        tasks = self.planned_units()
         if self.addition is None:
             forget_plan(self.output)
-            return clean.plan_units(self.files, self.config)
-        present = self.present
-        files = unread_files(self.files, [record for _, record in present])
+            return tasks
         store_plan(self.output, self.addition)
+        present, new = len(self.present), tasks[len(self.present) :]
+        files = len({relative for task in new for _, relative, *_ in task.spec["files"]})
         self.progress.say(
-            f"adding {len(files):,} files to {len(present):,} parts"
-            + ("; the vocabulary stays, shards and notes are written anew" if files else "")
+            f"adding {files:,} files to {present:,} parts"
+            + ("; the vocabulary stays, shards and notes are written anew" if new else "")
         )
-        first = len(present)
-        return [task for task, _ in present] + (clean.plan_units(files, self.config, first) if files else [])
+        return tasks
 
     def clean(self) -> list[PartRecord]:
         tasks = self._units()
@@ -185,27 +189,14 @@ class Preparation:
                 f"{told['short_items']:,} items are too short to protect"
             )
         records = collect_parts(self.output, clean.STAGE, tasks)
-        digests = sorted(item for record in records for item in record.facts["input_digests"].items())
-        config = clean.stage_config(self.config)
-        self.fingerprints[clean.STAGE] = digest_of(clean.STAGE, clean.VERSION, config, digests)
+        self.fingerprints[clean.STAGE] = clean.fingerprint_of(self.config, records)
         tally = AuditTally.total(record.facts for record in records)
-        self._check_quarantine(tally)
+        check_quarantine(self.config, tally)
         check_mixture(self.config, tally.source_counts())
         return records
 
-    def _check_quarantine(self, tally: AuditTally) -> None:
-        counts, allowed = tally.counts(), self.config.input.max_quarantined
-        if counts.quarantined > allowed * counts.input:
-            worst = sorted(tally.quarantined_files.items(), key=lambda item: (-item[1], item[0]))[:5]
-            named = ", ".join(f"{name} ({number})" for name, number in worst)
-            raise PrepareError(
-                f"{counts.quarantined:,} of {counts.input:,} records are quarantined, more than "
-                f"input.max_quarantined = {allowed:g} allows; worst files: {named}. "
-                "Mend them, or raise the limit, and run again"
-            )
-
     def boilerplate(self, cleaned: list[PartRecord]) -> None:
-        fingerprint = self._chain(boilerplate.STAGE, boilerplate.VERSION, clean.STAGE)
+        fingerprint = self.chain(boilerplate.STAGE, boilerplate.VERSION, clean.STAGE)
         work = BoilerplateRun(self.output, self.config, cleaned, fingerprint, self.request.execution)
         facts = self._stage(boilerplate.STAGE, fingerprint, len(cleaned), work).facts
         if facts["distinct_lines"]:
@@ -225,7 +216,7 @@ class Preparation:
 
     def deduplicate(self, cleaned: list[PartRecord]) -> None:
         parts = len(cleaned)
-        fingerprint = self._chain(deduplicate.STAGE, deduplicate.VERSION, boilerplate.STAGE)
+        fingerprint = self.chain(deduplicate.STAGE, deduplicate.VERSION, boilerplate.STAGE)
         documents = {record.index: record.facts["documents"] for record in cleaned}
         all_documents = documents | self.earlier.documents
         if self.earlier.runs:
@@ -273,7 +264,7 @@ class Preparation:
             )
 
     def vocabulary(self, cleaned: list[PartRecord]) -> str:
-        fingerprint = self._chain(vocabulary.STAGE, vocabulary.VERSION, deduplicate.STAGE)
+        fingerprint = self.chain(vocabulary.STAGE, vocabulary.VERSION, deduplicate.STAGE)
         if self.addition is not None:
             return self._present_vocabulary(self.addition, len(cleaned))
         work = VocabularyRun(
@@ -305,7 +296,7 @@ class Preparation:
         return self.space.path(vocabulary.MODEL)
 
     def count(self, cleaned: list[PartRecord], model: str) -> None:
-        fingerprint = self._chain(count.STAGE, count.VERSION, vocabulary.STAGE)
+        fingerprint = self.chain(count.STAGE, count.VERSION, vocabulary.STAGE)
         kept = kept_digests(self.output, cleaned, self.results[deduplicate.STAGE].facts["decisions"])
         work = CountRun(self.output, self.config, cleaned, fingerprint, self.request.execution, model, kept)
         least = self._stage(count.STAGE, fingerprint, len(cleaned), work).facts["least"]["words"]
@@ -316,14 +307,14 @@ class Preparation:
             )
 
     def encode(self, model: str) -> None:
-        fingerprint = self._chain(encode.STAGE, encode.VERSION, count.STAGE)
+        fingerprint = self.chain(encode.STAGE, encode.VERSION, count.STAGE)
         counted, size = self.results[count.STAGE].facts, self.results[vocabulary.STAGE].facts["size"]
         shards = plan(self.config, counted["batches"], fingerprint)
         execution = self.request.execution
         work = EncodeRun(self.output, self.config, shards, fingerprint, execution, model, size, counted["words"])
         self._stage(encode.STAGE, fingerprint, len(shards.tasks), work)
 
-    def _chain(self, stage: str, stage_version: int, before: str) -> str:
+    def chain(self, stage: str, stage_version: int, before: str) -> str:
         """The stage's fingerprint: its version, its part of the config, and the stage before it."""
         sections: dict[str, Any] = {
             boilerplate.STAGE: {"boilerplate": True},
@@ -339,13 +330,13 @@ class Preparation:
         config = self.config.model_dump(mode="json", include=sections[stage])
         given: Any = None
         if stage == vocabulary.STAGE:
-            given = self._given_digest()
+            given = self.given_digest()
         elif stage == deduplicate.STAGE:
             given = self.earlier.digests
         self.fingerprints[stage] = digest_of(stage, stage_version, config, given, self.fingerprints[before])
         return self.fingerprints[stage]
 
-    def _given_digest(self) -> str | None:
+    def given_digest(self) -> str | None:
         if self.request.vocabulary is None and self.addition is not None:
             return self.addition.given
         return filesystem.digest(self.request.vocabulary) if self.request.vocabulary else None
@@ -353,18 +344,6 @@ class Preparation:
 
 def _files(records: list[PartRecord]) -> tuple[FileEntry, ...]:
     return tuple(entry for record in records for entry in record.files)
-
-
-def check_mixture(config: PipelineConfig, sources: Mapping[str, Counts]) -> None:
-    """Raises ConfigError where a mixture does not name the sources that are there, all and no other."""
-    there = [name for name, counts in sources.items() if counts.kept]
-    missing = [name for name in there if name not in config.mixture]
-    if config.mixture and (missing or set(config.mixture) - set(sources)):
-        unknown = [name for name in config.mixture if name not in sources]
-        raise ConfigError(
-            f"mixture: {f'no source is called {unknown}; ' if unknown else ''}"
-            f"{f'no weight is given to {missing}; ' if missing else ''}the sources are {list(sources)}"
-        )
 
 
 def prepare(request: Request, progress: StageProgress | None = None) -> Manifest:
@@ -384,7 +363,7 @@ def _prepare(request: Request, progress: StageProgress | None) -> Manifest:
         run.progress.say(request.execution.note)
     if request.vocabulary is not None and filesystem.is_local(request.vocabulary):
         given_vocabulary(request.vocabulary)
-    run.space.claim(run.config, run._given_digest())
+    run.space.claim(run.config, run.given_digest())
     cleaned = run.clean()
     run.boilerplate(cleaned)
     run.deduplicate(cleaned)

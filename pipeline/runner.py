@@ -14,6 +14,7 @@ import apache_beam as beam
 import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipeline.meter import metered_job
 from pipeline.workers.harness import PooledRunner, unsupported
 from pipeline.workers.pool import WorkerPool, local_workers
 
@@ -148,7 +149,7 @@ def run_job(name: str, build: Callable[[beam.Pipeline], object], execution: Exec
     More local workers than tasks would only cost their start, a second and 200 MB each.
     """
     execution = replace(execution, workers=max(1, min(execution.workers, tasks)))
-    with local_workers() as pool, _Watch(pool) as watch:
+    with metered_job(name), local_workers() as pool, _Watch(pool) as watch:
         try:
             runner = PooledRunner(pool, execution.processes) if execution.processes else execution.runner
             pipeline = beam.Pipeline(runner=runner, options=execution.beam_options())

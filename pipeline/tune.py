@@ -16,6 +16,7 @@ from rich.text import Text
 
 from pipeline.inspect.histogram import At, Histogram, on_grid
 from pipeline.inspect.rules import InspectError, broken, rules_of
+from pipeline.meter import tell
 from pipeline.report.audit import tables
 from pipeline.report.scores import scores
 from pipeline.report.visible import visible_text
@@ -69,6 +70,7 @@ def tune(directory: str | Path, rule: str | None = None) -> list[Tuning]:
     manifest = read_manifest(root)
     known = rules_of(manifest)
     seen: dict[str, _Seen] = {}
+    done, rows = 0, sum(entry.rows for entry in manifest.under("audit"))
     for table in tables(root, manifest.under("audit"), ["verdict", "rule", "scores"]):
         found = list(scores(table))
         breaks = [
@@ -94,6 +96,8 @@ def tune(directory: str | Path, rule: str | None = None) -> list[Tuning]:
             numbers = ~np.isnan(item.score)
             value = on_grid(item.score[numbers], up=known[item.rule]["comparison"] == "max")
             one.histogram.add(value, free[numbers])
+        done += len(table)
+        tell(done, rows, "records")
     if rule is not None and rule not in seen:
         raise InspectError(f"no record has a score of '{rule}'; rules with scores here: {', '.join(sorted(seen))}")
     order = [name for name in known if name in seen] + sorted(seen.keys() - known.keys())

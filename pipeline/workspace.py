@@ -49,25 +49,40 @@ class Workspace:
     def path(self, *parts: str) -> str:
         return filesystem.join(self.output, *parts)
 
-    def claim(self, config: PipelineConfig, vocabulary_digest: str | None) -> None:
-        """Makes the directory this config's own. Raises OutputError where it is another's."""
+    def _owner(self, config: PipelineConfig, vocabulary_digest: str | None) -> dict[str, Any]:
         owner = config.model_dump(mode="json")
         owner["input"].pop("max_quarantined")  # decides whether a run fails, not what it writes
         owner["vocabulary"]["given"] = vocabulary_digest
-        marker = self.path("stages", "config.json")
-        if filesystem.exists(marker):
-            mine, theirs = _flat(owner), _flat(orjson.loads(filesystem.read_bytes(marker)))
+        return owner
+
+    @property
+    def _marker(self) -> str:
+        return self.path("stages", "config.json")
+
+    def check(self, config: PipelineConfig, vocabulary_digest: str | None) -> bool:
+        """Whether the directory is this config's own already. Raises OutputError where it is another's."""
+        if filesystem.exists(self._marker):
+            mine = _flat(self._owner(config, vocabulary_digest))
+            theirs = _flat(orjson.loads(filesystem.read_bytes(self._marker)))
             for key in sorted(mine.keys() | theirs.keys()):
                 if mine.get(key) != theirs.get(key):
                     raise OutputError(
                         f"{self.output} was made with {key} = {theirs.get(key)!r}, now it is {mine.get(key)!r}; "
                         "choose another --output, or delete this one"
                     )
-            return
+            return True
         # `stages` alone is what a run leaves that was killed at its very beginning.
         if set(filesystem.entries(self.output)) - {"stages"}:
             raise OutputError(f"{self.output} holds files that are not this program's; choose another --output")
-        filesystem.write_atomic(marker, orjson.dumps(owner, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+        return False
+
+    def claim(self, config: PipelineConfig, vocabulary_digest: str | None) -> None:
+        """Makes the directory this config's own. Raises OutputError where it is another's."""
+        if not self.check(config, vocabulary_digest):
+            owner = self._owner(config, vocabulary_digest)
+            filesystem.write_atomic(
+                self._marker, orjson.dumps(owner, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+            )
 
     def finished(self, stage: str, fingerprint: str) -> StageResult | None:
         """The stage's result if it ended with this fingerprint and its files still have their sizes."""

@@ -1,7 +1,7 @@
 """The command line: siliang-trainer train | fill | evaluate | finetune | early-exit | calibrate |
 predict | info | plan | bench | sweep.
 
-Exit codes: 0 done, 1 failed, 2 bad usage.
+Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from trainer.commands import add_commands
-from trainer.console import errors, print_numbers
+from trainer.console import ProgressMode, ProgressSeconds, errors, print_numbers, stopped
 from trainer.evaluate.command import evaluate
 from trainer.finetune.command import finetune
 from trainer.light.early_exit.command import calibrate, early_exit
@@ -61,21 +61,28 @@ def train(
         typer.Option(metavar="RUN", help="A shallower run whose weights this one grows from; sets growth.base."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in RUN, if any.")] = False,
+    progress: ProgressMode = "auto",
+    progress_seconds: ProgressSeconds = 10.0,
 ) -> None:
     """Train a masked language model.
 
-    SIGTERM or Ctrl-C finishes the step, saves, and exits 0; --resume goes on from there.
+    SIGTERM or Ctrl-C finishes the step and saves (exit 0 or 130); --resume goes on from there.
 
     A run by steps is reproducible bit for bit on one machine; one by seconds (schedule.by=seconds) is not.
     """
-    with errors():
+    with errors(f"{output} keeps its last checkpoint", "--resume"):
+        from trainer.loop import StopRequest
+        from trainer.progress import ProgressLine
         from trainer.train import train as run_training
 
         settings = list(overrides or ())
         if grow_from is not None:
             settings.append(f"growth.base={json.dumps(str(grow_from))}")
-        outcome = run_training(shards, output, config, preset, settings, resume)
+        stop, line = StopRequest(), ProgressLine(progress_seconds, mode=progress)
+        outcome = run_training(shards, output, config, preset, settings, resume, line, stop)
     result = outcome.result
+    if result is None and stop.interrupted:
+        stopped(f"{output} keeps the checkpoint of step {outcome.step:,}", "--resume")
     if result is None:
         return
     print_numbers(

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from trainer.console import errors, print_numbers
+from trainer.console import ProgressMode, ProgressSeconds, errors, print_numbers
 
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE.toml", help="Settings, as of `train`.")]
 Preset = Annotated[str | None, typer.Option("--preset", help="Model and settings by size.")]
@@ -145,16 +145,26 @@ def sweep(
     overrides: Overrides = None,
     rungs: Annotated[int, typer.Option(min=1, max=10, help="The better half goes on, twice as long, so often.")] = 2,
     as_json: AsJson = False,
+    progress: ProgressMode = "auto",
+    progress_seconds: ProgressSeconds = 10.0,
 ) -> None:
     """Try learning rates on short runs and let the better half go on, twice as long each time."""
-    with errors():
+    with errors(f"{output} keeps the runs; the same command goes on", "--output"):
         from trainer.config import ConfigError
+        from trainer.progress import ProgressLine
         from trainer.sweep import sweep as run_sweep
 
         try:
             values = [float(rate) for rate in rates.split(",")]
             trials = run_sweep(
-                shards, output, values, config, preset, overrides or (), rungs, lambda text: typer.echo(text, err=True)
+                shards,
+                output,
+                values,
+                config,
+                preset,
+                overrides or (),
+                rungs,
+                ProgressLine(progress_seconds, mode=progress),
             )
         except ValueError as error:
             if type(error) is not ValueError:

@@ -1,16 +1,57 @@
 """What the commands share: errors as lines and exit codes, numbers as a table."""
 
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 and the number of SIGINT."""
+
+
+def _mode(value: str) -> str:
+    from trainer.progress import MODES
+
+    if value not in MODES:
+        raise typer.BadParameter(f"'{value}' is none of {', '.join(MODES)}")
+    return value
+
+
+ProgressMode = Annotated[
+    str,
+    typer.Option(
+        "--progress",
+        callback=_mode,
+        help="How to show the work on stderr: auto (a bar on a terminal, else plain), plain (a line per interval), "
+        "json (an object per interval), none.",
+    ),
+]
+ProgressSeconds = Annotated[
+    float, typer.Option("--progress-seconds", min=0.1, help="The interval of plain and json progress.")
+]
+
+
+def stopped(kept: str, resume: str = "") -> NoReturn:
+    """Ends the command after Ctrl-C: says what is kept and, with `resume`, the command that goes on (this one and what
+    `resume` adds to it)."""
+    typer.echo(f"stopped; {kept}", err=True)
+    if resume:
+        arguments = sys.argv[1:] + [flag for flag in resume.split() if flag not in sys.argv]
+        typer.echo(f"go on with:\n  siliang-trainer {shlex.join(arguments)}", err=True)
+    raise typer.Exit(INTERRUPTED)
+
 
 @contextmanager
-def errors() -> Iterator[None]:
-    """Errors meant for the user become lines on stderr and an exit code; others are bugs and keep their traceback."""
+def errors(kept: str = "nothing was written", resume: str = "") -> Iterator[None]:
+    """Errors meant for the user become lines on stderr and an exit code; others are bugs and keep their traceback.
+
+    kept, resume: what `stopped` tells after Ctrl-C.
+    """
     # Imported here so that --help does not wait for torch.
     from schemas.manifest import ManifestError
     from trainer.checkpoint import CheckpointError
@@ -31,6 +72,8 @@ def errors() -> Iterator[None]:
 
     try:
         yield
+    except KeyboardInterrupt:
+        stopped(kept, resume)
     except (ConfigError, RunInUseError, FillError, DeviceError, PlotError) as error:
         _fail(error, 2)
     except (PairsError, RareWordsError, TableError, LabelError, FinetuneError, DistillingError) as error:

@@ -189,12 +189,14 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.requested = False
+        self.interrupted = False
+        """By SIGINT: whoever started the run is at the keyboard, and what was to follow must not."""
         self._previous: dict[int, Any] = {}
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.requested = True
+        self.requested, self.interrupted = True, number == signal.SIGINT
 
     def __enter__(self) -> "StopRequest":
         # Python lets the main thread alone set handlers; elsewhere signals are the caller's affair.
@@ -324,7 +326,9 @@ def _fit(
         else:
             left = time_left(trainer, meter)
             shown = {name: result.parts[name] for name in trainer.model.shown if name in result.parts}
-            hooks.line.update(trainer.progress, describe(trainer.step, result.loss, rate, hooks.mfu(rate), left, shown))
+            text = describe(trainer.step, result.loss, rate, hooks.mfu(rate), left, shown)
+            numbers = {"step": trainer.step, "loss": result.loss, "tokens_per_second": rate, "mfu": hooks.mfu(rate)}
+            hooks.line.update(trainer.progress, text, left=left, **numbers)
         if trainer.step % config.system.log_every == 0 and not result.skipped:
             hooks.log.write(
                 "train",

@@ -351,6 +351,8 @@ def train(
     preset: str | None = None,
     overrides: Iterable[str] = (),
     resume: bool = False,
+    line: ProgressLine | None = None,
+    stop: StopRequest | None = None,
 ) -> Outcome:
     """Trains a masked language model on a prepared corpus; RUN/result.json holds the numbers.
 
@@ -358,8 +360,10 @@ def train(
     Raises ConfigError and RunInUseError (wrong use); CorpusError, ManifestError, CheckpointError, DivergedError and
     OSError (failed).
     """
-    with joined() as world, StopRequest() as stop:
-        run, line = RunDirectory(output), ProgressLine(quiet=not world.main)
+    with joined() as world, stop or StopRequest() as stop:
+        run = RunDirectory(output)
+        if line is None or not world.main:
+            line = ProgressLine(quiet=not world.main)
         checkpoint = newest(run, world, line) if resume else None
         if checkpoint is None:
             run.check_free()

@@ -1,7 +1,7 @@
 """A prepared corpus in the formats of other trainers."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from pipeline.export.examples import example_batches
 from pipeline.export.jsonl import write_jsonl
 from pipeline.export.mds import MdsWriter
 from pipeline.export.parquet import write_parquet
+from pipeline.meter import tell
 from pipeline.words.tokenizer import Tokenizer
 from schemas.arrow import example, note
 from schemas.manifest import FileEntry, Manifest, read_manifest
@@ -53,9 +54,18 @@ def export(
         raise ExportError(f"--split {empty[0]}: {root} has no document there, only in {there}")
     tokenizer = Tokenizer(root / MODEL) if text or form == "jsonl" else None
     with whole_directory(output) as target:
-        done = [
-            _split(root, manifest, split, target, form, tokenizer) for split in filled if not splits or split in splits
-        ]
+        chosen = [split for split in filled if not splits or split in splits]
+        whole = sum(entry.rows for split in chosen for entry in manifest.under(split))
+        rows = 0
+
+        def counted(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                yield batch
+                nonlocal rows
+                rows += batch.num_rows
+                tell(rows, whole, "documents")
+
+        done = [_split(root, manifest, split, target, form, tokenizer, counted) for split in chosen]
         if form != "jsonl":
             shutil.copyfile(root / MODEL, target / "siliang.model")
             for entry in manifest.under("notes"):
@@ -66,7 +76,13 @@ def export(
 
 
 def _split(
-    root: Path, manifest: Manifest, split: str, target: Path, form: str, tokenizer: Tokenizer | None
+    root: Path,
+    manifest: Manifest,
+    split: str,
+    target: Path,
+    form: str,
+    tokenizer: Tokenizer | None,
+    counted: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]],
 ) -> Exported:
     entries = manifest.under(split)
     schema = example(manifest.vocabulary_size)
@@ -74,7 +90,7 @@ def _split(
         schema = schema.append(pa.field("text", pa.string()))
 
     def batches(entry: FileEntry) -> Iterator[pa.RecordBatch]:
-        return example_batches(root, entry, manifest, tokenizer)
+        return counted(example_batches(root, entry, manifest, tokenizer))
 
     if form == "mds":
         writer = MdsWriter(target / split, schema)

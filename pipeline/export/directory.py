@@ -29,8 +29,8 @@ def whole_directory(output: str | Path) -> Iterator[Path]:
     elif target.exists() or target.is_symlink():
         raise ExportError(f"{output} is no directory; choose another --output")
     temporary = target.with_name(f".{target.name}.{uuid4().hex}.tmp")
-    temporary.mkdir(parents=True)
-    try:
+    try:  # before it is there: Ctrl-C may come at any place
+        temporary.mkdir(parents=True)
         yield temporary
         if target.is_dir():
             target.rmdir()  # raises where something was written there meanwhile

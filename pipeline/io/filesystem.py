@@ -74,6 +74,18 @@ def listing(directory: str) -> list[str]:
     return sorted(posixpath.basename(e["name"]) for e in entries if e["type"] == "file")
 
 
+def stamps(directory: str) -> dict[str, str]:
+    """Name -> mark of the file's state, of the files directly in a directory; empty where it does not exist."""
+    fs, inner = resolve(directory)
+    try:
+        found = fs.ls(inner, detail=True)
+    except FileNotFoundError:
+        return {}
+    marks = ("size", "ino", "mtime", "ETag", "etag", "LastModified", "created")
+    files = [entry for entry in found if entry["type"] == "file"]
+    return {posixpath.basename(e["name"]): "-".join(str(e.get(mark)) for mark in marks) for e in files}
+
+
 def entries(directory: str) -> list[str]:
     """Names of all that lies directly in a directory, sorted; empty where it does not exist."""
     fs, inner = resolve(directory)

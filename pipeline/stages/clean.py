@@ -4,6 +4,7 @@ read -> main text -> repair -> language -> statistics -> judge -> cut lines -> p
 """
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
@@ -28,7 +29,7 @@ from pipeline.io.inputs import InputFile, Span
 from pipeline.io.read import read_files
 from pipeline.io.split import split_file
 from pipeline.records import with_columns
-from pipeline.stages.parts import MakeParts, PartWriter, ReadTasks, Task, digest_of
+from pipeline.stages.parts import MakeParts, PartRecord, PartWriter, ReadTasks, Task, digest_of
 from pipeline.stages.tally import AuditTally
 from pipeline.text.html import main_text
 from pipeline.text.judge import cut_lines, judge
@@ -108,6 +109,12 @@ def plan_units(files: list[InputFile], config: PipelineConfig, first: int = 0) -
         stamps = [None if f.problem else filesystem.stamp(f.path) for f in group]
         tasks.append(Task(index, spec, digest_of(shared, spec, stamps), sum(max(f.size, 0) for f in group)))
     return tasks
+
+
+def fingerprint_of(config: PipelineConfig, records: Iterable[PartRecord]) -> str:
+    """Of the finished stage: what was read is known by its finished parts alone."""
+    digests = sorted(item for record in records for item in record.facts["input_digests"].items())
+    return digest_of(STAGE, VERSION, stage_config(config), digests)
 
 
 def clean_batch(batch: pa.RecordBatch, config: PipelineConfig, protected: ProtectIndex | None = None) -> pa.RecordBatch:

@@ -8,6 +8,7 @@ task's key and its files are there. Text never leaves the worker that reads it: 
 """
 
 import hashlib
+import posixpath
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ import pyarrow as pa
 
 from pipeline.io import filesystem
 from pipeline.io.sink import ArrowSink
+from pipeline.meter import current_meter
 from schemas.manifest import FileEntry
 
 
@@ -159,9 +161,20 @@ class MakeParts(beam.PTransform):
 def write_tasks(output: str, stage: str, tasks: Iterable[Task]) -> str:
     """Stores a stage's tasks as JSON lines, large ones first; returns the path. Jobs carry the path, not the tasks."""
     ordered = sorted(tasks, key=lambda task: (-task.weight, task.index))
+    _announce(output, stage, ordered)
     path = filesystem.join(output, "stages", stage, "tasks.jsonl")
     filesystem.write_atomic(path, b"".join(task.to_bytes() + b"\n" for task in ordered))
     return path
+
+
+def _announce(output: str, stage: str, tasks: list[Task]) -> None:
+    """Lets the meter of the running stage, if there is one, count the parts that are missing."""
+    if (meter := current_meter()) is None:
+        return
+    directory = posixpath.dirname(sidecar_path(output, stage, 0))
+    there = filesystem.listing(directory)
+    missing = [task for task in tasks if not there or finished_part(output, stage, task) is None]
+    meter.expect(stage, directory, {posixpath.basename(sidecar_path("", stage, t.index)): t.weight for t in missing})
 
 
 def _read_tasks(path: str) -> list[bytes]:

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from trainer.console import errors, print_numbers
+from trainer.console import ProgressMode, ProgressSeconds, errors, print_numbers
 
 
 def evaluate(
@@ -39,6 +39,8 @@ def evaluate(
     probe_steps: Annotated[int, typer.Option(min=1, help="Steps the head is trained for.")] = 300,
     compare: Annotated[bool, typer.Option("--compare", help="One table and one JSON, also for a single run.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    progress: ProgressMode = "auto",
+    progress_seconds: ProgressSeconds = 10.0,
 ) -> None:
     """Print the held-out masked-LM loss beside the unigram entropy of the held-out text, and what else is asked for."""
     with errors():
@@ -58,7 +60,7 @@ def evaluate(
         settings = ProbeSettings(steps=probe_steps) if probe else None
         wanted = Wanted(shards, pairs, limit, bands, band_words, rare_words, settings)
         found: list[dict[str, Any]] = []
-        with ProgressLine(quiet=as_json) as line:
+        with ProgressLine(progress_seconds, quiet=as_json and progress == "auto", mode=progress) as line:
             for k, run in enumerate(runs):
 
                 def tell(what: str, share: float, k: int = k, run: Path = run) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trainer.console import errors, print_numbers
+from trainer.console import ProgressMode, ProgressSeconds, errors, print_numbers, stopped
 
 Text = Annotated[str, typer.Option("--text", metavar="COL", help="Column of the text: a name, or a number from 1.")]
 TextB = Annotated[str | None, typer.Option("--text-b", metavar="COL", help="Column of a second text: pairs.")]
@@ -31,22 +31,30 @@ def finetune(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what --output holds.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    progress: ProgressMode = "auto",
+    progress_seconds: ProgressSeconds = 10.0,
 ) -> None:
     """Train a classifier on a run's encoder: rates are tried, the best one goes on with several seeds.
 
-    SIGTERM or Ctrl-C ends it at once; --resume goes on from the last finished epoch.
+    SIGTERM or Ctrl-C ends it at once (exit 0 or 130); --resume goes on from the last finished epoch.
     """
-    with errors():
+    kept = f"{output} keeps what was finished"
+    with errors(kept, "--resume"):
         from trainer.finetune.data import Files
         from trainer.finetune.finetuning import finetune as run_finetuning
         from trainer.finetune.settings import build_settings
         from trainer.finetune.table import Columns
+        from trainer.loop import StopRequest
         from trainer.progress import ProgressLine
 
         chosen = {key: value for key, value in (("kind", kind), ("metric", metric)) if value is not None}
         settings = build_settings(config, overrides or (), chosen)
         files = Files(train, valid, Columns(text, text_b, label), test)
-        result = run_finetuning(run, files, output, settings, ProgressLine(quiet=as_json), resume)
+        line = ProgressLine(progress_seconds, quiet=as_json and progress == "auto", mode=progress)
+        stop = StopRequest()
+        result = run_finetuning(run, files, output, settings, line, resume, stop)
+    if result is None and stop.interrupted:
+        stopped(kept, "--resume")
     if result is None:
         return
     if as_json:

@@ -51,7 +51,13 @@ def _copier(encoder: Encoder, dropout: float) -> Callable[[], Encoder]:
 
 
 def finetune(
-    run: str | Path, files: Files, output: str | Path, config: FinetuneConfig, line: ProgressLine, resume: bool = False
+    run: str | Path,
+    files: Files,
+    output: str | Path,
+    config: FinetuneConfig,
+    line: ProgressLine,
+    resume: bool = False,
+    stop: StopRequest | None = None,
 ) -> dict[str, Any] | None:
     """Trains and writes OUTPUT; result.json's content, or None where a signal ended it before its time.
 
@@ -106,7 +112,7 @@ def finetune(
     job = Job(
         fresh, data.labels, data.examples["train"], data.examples["valid"], config, longest, device, precision, finder
     )
-    with StopRequest() as stop, line:
+    with stop or StopRequest() as stop, line:
         try:
             search = Search(job, directory, line, lambda: stop.requested)
             rate, trials = search.run()

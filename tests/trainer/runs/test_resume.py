@@ -58,13 +58,21 @@ def test_sigkill_and_resume_bit_for_bit(prepared: Path, tmp_path: Path, undistur
         assert ours[key] == theirs[key], key
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_exits_0(prepared: Path, tmp_path: Path, undisturbed: Path, tools, number) -> None:
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_ends(
+    prepared: Path, tmp_path: Path, undisturbed: Path, tools, number, exit_code: int
+) -> None:
     run = tmp_path / "run"
     changes = {**BUSY, "checkpoint__every_steps": 1000}
     code, errors = tools.signal_at_step(tools.train_command(prepared, run, **changes), run, 8, number)
-    assert code == 0, errors
+    assert code == exit_code, errors
     assert "--resume goes on" in errors
+    assert "Traceback" not in errors
+    if number == signal.SIGINT:
+        assert "keeps the checkpoint of step" in errors
+        command = errors.rstrip().splitlines()[-1]
+        assert command.startswith("  siliang-trainer train ")
+        assert command.endswith(" --resume")
     (checkpoint,) = (run / "checkpoints").iterdir()
     stopped = int(checkpoint.name.removeprefix("step-"))
     assert 8 <= stopped < 40
