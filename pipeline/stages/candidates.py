@@ -19,7 +19,7 @@ from pipeline.dedup.exact import digest_words, exact_copies
 from pipeline.dedup.order import order_keys, ranks
 from pipeline.dedup.refs import find, parts_of, refs_of_part, rows_of
 from pipeline.io import filesystem
-from pipeline.stages.documents import CUTTING, FIRST_EARLIER, emptied_rows, locate, signature_table
+from pipeline.stages.documents import CUTTING, FIRST_EARLIER, emptied_rows, locate, signature_sources, signature_table
 from pipeline.stages.exchange import read_cut, spread, write_cut
 from pipeline.stages.parts import PartWriter
 
@@ -47,16 +47,35 @@ def read_parts(output: str, path: str) -> list[int]:
     return list(orjson.loads(filesystem.read_bytes(filesystem.join(output, path))))
 
 
-def signature_values(signed: pa.Table) -> np.ndarray:
-    """uint32 [rows, permutations] of a signature table."""
-    column = signed["signature"].combine_chunks()
-    if isinstance(column, pa.ChunkedArray):
-        column = column.chunk(0) if column.num_chunks else pa.array([], column.type)
+def _values(column: pa.FixedSizeBinaryArray) -> np.ndarray:
+    """uint32 [rows, permutations], without a copy."""
     width = column.type.byte_width // 4
     if not len(column) or not width:
         return np.empty((len(column), width), np.uint32)
     values = np.frombuffer(column.buffers()[1], np.uint32, len(column) * width, column.offset * width * 4)
     return values.reshape(-1, width)
+
+
+def signature_values(signed: pa.Table) -> np.ndarray:
+    """uint32 [rows, permutations] of a signature table."""
+    column = signed["signature"].combine_chunks()
+    if isinstance(column, pa.ChunkedArray):
+        column = column.chunk(0) if column.num_chunks else pa.array([], column.type)
+    return _values(column)
+
+
+def signature_rows(output: str, part: int, rows: np.ndarray) -> np.ndarray:
+    """uint32 [len(rows), permutations] of a part's documents. No others are read: rounds over scattered documents ask
+    for a few of every part, again and again."""
+    table, take = signature_sources(output, part)
+    wanted, column = take[rows], table["signature"]
+    out = np.empty((len(rows), column.type.byte_width // 4), np.uint32)
+    start = 0
+    for chunk in column.chunks:
+        inside = np.flatnonzero((wanted >= start) & (wanted < start + len(chunk)))
+        out[inside] = _values(chunk)[wanted[inside] - start]
+        start += len(chunk)
+    return out
 
 
 def order_of(signed: pa.Table, part: int) -> np.ndarray:

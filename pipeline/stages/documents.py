@@ -116,20 +116,31 @@ def document_batches(output: str, part: int, stages: tuple[str, ...] = ("boilerp
 
 def signature_table(output: str, part: int, stages: tuple[str, ...] = ("boilerplate",)) -> pa.Table:
     """The part's signatures (see pipeline.stages.clean.signature_schema), those of cut texts laid over."""
+    table, take = signature_sources(output, part, stages)
+    # The rules judged the whole text.
+    quality = table["quality"].slice(0, len(take))
+    if len(take) < table.num_rows:
+        table = table.take(pa.array(take))
+    table = table.set_column(table.schema.get_field_index("quality"), table.schema.field("quality"), quality)
+    return table.combine_chunks()
+
+
+def signature_sources(
+    output: str, part: int, stages: tuple[str, ...] = ("boilerplate",)
+) -> tuple[pa.Table, np.ndarray]:
+    """(the part's own rows, then those of cut texts; int64: where among them the row of each document is). Nothing but
+    what is then taken from it is read."""
     output, part = locate(output, part)
     table = filesystem.open_arrow(filesystem.join(output, signatures_path(part))).read_all()
-    quality = table["quality"]
+    take = np.arange(table.num_rows)
     for stage in stages:
         cut = _cut_rows(output, stage, part)
         if cut is None or not cut.num_rows:
             continue
         anew = filesystem.open_arrow(filesystem.join(output, cut_signatures_path(stage, part))).read_all()
-        take = np.arange(table.num_rows)
         take[cut["row"].to_numpy()] = table.num_rows + np.arange(anew.num_rows)
-        table = pa.concat_tables([table, anew]).take(pa.array(take))
-    # The rules judged the whole text.
-    table = table.set_column(table.schema.get_field_index("quality"), table.schema.field("quality"), quality)
-    return table.combine_chunks()
+        table = pa.concat_tables([table, anew])
+    return table, take
 
 
 def audit_batches(

@@ -23,8 +23,7 @@ from pipeline.config import DeduplicateConfig
 from pipeline.dedup.bands import band_keys
 from pipeline.dedup.refs import find, parts_of, rows_of, runs
 from pipeline.dedup.split import further_pairs
-from pipeline.stages.candidates import PAIRS, is_earlier, path_of, signature_values
-from pipeline.stages.documents import signature_table
+from pipeline.stages.candidates import PAIRS, is_earlier, path_of, signature_rows
 from pipeline.stages.exchange import read_columns, spread, write_cut
 from pipeline.stages.parts import PartWriter
 
@@ -41,7 +40,7 @@ def _signatures(output: str, refs: np.ndarray, width: int) -> np.ndarray:
     out = np.empty((len(refs), width), np.uint32)
     part, row = parts_of(refs), rows_of(refs)
     for number, start, end in runs(part):
-        out[start:end] = signature_values(signature_table(output, number))[row[start:end]]
+        out[start:end] = signature_rows(output, number, row[start:end])
     return out
 
 

@@ -19,6 +19,7 @@ from pipeline.io.sink import ArrowSink
 from pipeline.runner import Execution
 from pipeline.stages import boilerplate_cut, clean
 from pipeline.stages.boilerplate_survey import AddArrays, _ArrayCoder
+from pipeline.stages.candidates import signature_rows, signature_values
 from pipeline.stages.documents import (
     audit_batches,
     cut_texts_path,
@@ -252,6 +253,8 @@ def test_signatures_are_those_of_the_cut_texts(tmp_path):
     for part in range(2):
         expected = signature_table(str(tmp_path / "again"), part)
         assert signature_table(str(tmp_path), part).equals(expected)
+        rows = np.arange(expected.num_rows)[::-2]
+        assert np.array_equal(signature_rows(str(tmp_path), part, rows), signature_values(expected)[rows])
 
 
 def test_parts_without_boilerplate_leave_no_file_and_a_second_run_does_nothing(tmp_path, monkeypatch):
