@@ -25,6 +25,7 @@ logging.disable(logging.WARNING)  # importing Beam without its Google extra warn
 from pipeline.acceptance import PrepareError  # noqa: E402
 from pipeline.commit import ConservationError  # noqa: E402
 from pipeline.dedup.protect_passages import ProtectError  # noqa: E402
+from pipeline.doctor.command import doctor  # noqa: E402
 from pipeline.export.corpus import FORMATS  # noqa: E402
 from pipeline.export.corpus import export as run_export  # noqa: E402
 from pipeline.export.directory import ExportError  # noqa: E402
@@ -78,6 +79,7 @@ def _main(
 
 
 app.command()(prepare)
+app.command()(doctor)
 
 
 @app.command()

@@ -1,5 +1,5 @@
 """The command line: siliang-trainer train | fill | evaluate | finetune | early-exit | calibrate |
-predict | info | plan | bench | sweep.
+predict | doctor | info | plan | bench | sweep.
 
 Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C.
 """
@@ -13,6 +13,7 @@ import typer
 
 from trainer.commands import add_commands
 from trainer.console import ProgressMode, ProgressSeconds, errors, print_numbers, stopped
+from trainer.doctor.command import doctor
 from trainer.evaluate.command import evaluate
 from trainer.finetune.command import finetune
 from trainer.light.early_exit.command import calibrate, early_exit
@@ -123,6 +124,7 @@ app.command()(finetune)
 app.command()(predict)
 app.command("early-exit")(early_exit)
 app.command()(calibrate)
+app.command()(doctor)
 add_commands(app)
 
 
