@@ -13,7 +13,7 @@ from pipeline.forecast_text import lines
 from pipeline.progress import StageProgress
 from pipeline.run import Request
 from pipeline.run import prepare as run_prepare
-from pipeline.runner import LOCAL, RUNNERS, Execution, quiet_logs
+from pipeline.runner import LOCAL, RUNNERS, Execution, SubmittedError, quiet_logs
 from pipeline.workers.pool import local_workers
 
 
@@ -45,6 +45,9 @@ def prepare(
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail where the vocabulary is smaller than wanted or loses text.")
     ] = False,
+    submit: Annotated[
+        bool, typer.Option("--submit", help="Submit the job of clean and end without waiting, as a Flex Template must.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List inputs, stages, estimated time, memory and disk; write nothing.")
     ] = False,
@@ -56,7 +59,7 @@ def prepare(
         raise typer.BadParameter(f"'{runner}' is none of {', '.join(RUNNERS)}", param_hint="--runner")
     quiet_logs()
     progress = StageProgress(mode=progress_mode, seconds=progress_seconds)
-    execution = Execution(runner, workers, tuple(context.obj or ()))
+    execution = Execution(runner, workers, tuple(context.obj or ()), submit)
     loaded = config_of(output) if add and config is None else load_config(config)
     settings = with_input(loaded, text_fields=tuple(text_field or ()) or None, query=query)
     request = Request(
@@ -73,6 +76,12 @@ def prepare(
     if dry_run:
         for line in lines(forecast(request)):
             out.print(line, soft_wrap=True)
+        return
+    if submit:
+        try:
+            run_prepare(request, progress)
+        except SubmittedError as done:
+            out.print(str(done), soft_wrap=True)
         return
     with stoppable(progress, output), local_workers(execution.processes):  # nothing runs yet that a fork must not copy
         manifest = run_prepare(request, progress)

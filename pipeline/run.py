@@ -36,7 +36,7 @@ from pipeline.io import filesystem
 from pipeline.io.inputs import InputError, list_inputs, outside
 from pipeline.progress import StageProgress
 from pipeline.report.page import write_report
-from pipeline.runner import Execution, run_job
+from pipeline.runner import Execution, SubmittedError, run_job
 from pipeline.settle_duplicates import Deduplication
 from pipeline.settle_vocabulary import VocabularyRun
 from pipeline.stages import boilerplate, clean, count, deduplicate, encode, substrings, vocabulary
@@ -365,6 +365,8 @@ def _prepare(request: Request, progress: StageProgress | None) -> Manifest:
         given_vocabulary(request.vocabulary)
     run.space.claim(run.config, run.given_digest())
     cleaned = run.clean()
+    if request.execution.submit:
+        raise SubmittedError("nothing to submit: every part of clean is there; without --submit the command goes on")
     run.boilerplate(cleaned)
     run.deduplicate(cleaned)
     model = run.vocabulary(cleaned)

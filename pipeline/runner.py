@@ -26,6 +26,10 @@ class JobError(RuntimeError):
     """A Beam job that did not end well. The message is for the user; the next run goes on from the finished parts."""
 
 
+class SubmittedError(Exception):
+    """A job was handed to its runner and nothing waits for it: the driver ends here. The message is for the user."""
+
+
 @dataclass(frozen=True)
 class Execution:
     """Where and how wide the jobs run. Nothing here may change a byte of the output."""
@@ -34,6 +38,8 @@ class Execution:
     workers: int = 1
     options: tuple[str, ...] = ()
     """Beam's own options, passed on as they are."""
+    submit: bool = False
+    """Hand over the first job that has something to do, and end: one launch of a Flex Template is one job."""
 
     @property
     def processes(self) -> int:
@@ -144,7 +150,7 @@ def stop_workers(pool: WorkerPool) -> None:
 
 
 def run_job(name: str, build: Callable[[beam.Pipeline], object], execution: Execution, tasks: int) -> None:
-    """Builds and runs one pipeline over `tasks` tasks. Raises JobError, or KeyboardInterrupt on Ctrl-C.
+    """Builds and runs one pipeline over `tasks` tasks. Raises JobError, SubmittedError, or KeyboardInterrupt on Ctrl-C.
 
     More local workers than tasks would only cost their start, a second and 200 MB each.
     """
@@ -155,6 +161,10 @@ def run_job(name: str, build: Callable[[beam.Pipeline], object], execution: Exec
             pipeline = beam.Pipeline(runner=runner, options=execution.beam_options())
             build(pipeline)
             result = pipeline.run()
+            if execution.submit:
+                raise SubmittedError(
+                    f"submitted the job of {name}; when it has ended, the same command without --submit goes on"
+                )
             state = result.wait_until_finish()
         except _WorkerDied:
             stop_workers(pool)
