@@ -38,7 +38,8 @@ def main(kind: str, arguments: str, threads: str) -> None:
     # Whatever a library prints must not come between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    model = importlib.import_module(f"benchmarks.lights.kinds.{kind}").load(json.loads(arguments), int(threads))
+    module = importlib.import_module(kind if "." in kind else f"benchmarks.lights.kinds.{kind}")
+    model = module.load(json.loads(arguments), int(threads))
     print(json.dumps({"size": model.size}), file=answers, flush=True)
     for line in sys.stdin:
         print(json.dumps(answer(model, json.loads(line))), file=answers, flush=True)

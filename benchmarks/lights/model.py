@@ -30,12 +30,14 @@ class Row:
 
     name: str
     kind: str
-    """Module in `benchmarks/lights/kinds`."""
+    """Module in `benchmarks/lights/kinds`, or the dotted name of one elsewhere."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """JSON; what `load` is given."""
     python: str | None = None
     """An interpreter of its own, for peers; None is this one."""
     group: str = ""
     """Rows of one group are one line of the plot: a model at several speeds."""
-    base: bool = False
-    """The row that others' speed-ups are over and points are lost against."""
+    metric: str = ""
+    """NAME gives NAME_speedup and NAME_points_lost in the last line."""
+    against: str = ""
+    """The row that this one's speed-up is over and its points are lost against; the first one unless told."""

@@ -1,8 +1,9 @@
 """Which models are measured. A builder makes what its rows need inside `work.directory` and returns them.
 
-The first builder's row is the base. A builder that fails is told and its rows are left out.
+A builder that fails is told and its rows are left out; the first one's row is what the others are measured against.
 """
 
+import json
 from collections.abc import Callable
 
 from benchmarks.lights.model import Row
@@ -10,11 +11,44 @@ from benchmarks.lights.work import Work
 
 Builder = Callable[[Work], list[Row]]
 
+FULL = "full model"
+SPEEDS = (0.2, 0.4, 0.6, 0.8, 1.0)
+"""Of the curve; the calibrated one is a row of its own."""
+
 
 def full(work: Work) -> list[Row]:
     """The whole model, fine-tuned."""
     path = work.finetune(work.run, work.full)
-    return [Row("full model", "classifier", {"path": str(path)}, base=True)]
+    return [Row(FULL, "classifier", {"path": str(path)})]
 
 
-BUILDERS: list[Builder] = [full]
+def early_exit(work: Work) -> list[Row]:
+    """Self-distilled from the full model; its speed may lose one point on the validation file."""
+    task, path = work.task, work.directory / "early-exit"
+    if not path.is_dir():
+        sets = [part for value in work.early_exit for part in ("--set", value)]
+        files = ["--train", task.train, "--valid", task.valid, *task.columns()]
+        work.trainer("early-exit", work.full, *files, *sets, "--lose", 1, "--output", path)
+    chosen = json.loads((path / "model.json").read_text(encoding="utf-8"))["early_exit"]["speed"]
+    rows = [Row(f"early exit, chosen speed {chosen:g}", "early_exit", _at(path, chosen), metric="early_exit")]
+    rows += [Row(f"early exit, speed {s:g}", "early_exit", _at(path, s), group="early exit") for s in SPEEDS]
+    return rows
+
+
+def _at(path: object, speed: float) -> dict[str, object]:
+    return {"path": str(path), "speed": speed}
+
+
+def half_depth(work: Work) -> list[Row]:
+    """A model of half the layers, pre-trained for the same time and fine-tuned in the same way (as DistilBERT is half
+    of BERT, but without a teacher)."""
+    if work.shards is None or not work.pretrain_seconds:
+        return []
+    layers = json.loads((work.full / "model.json").read_text(encoding="utf-8"))["config"]["layers"]
+    # Beside the tasks' directories: pre-trained once for all of them.
+    run = work.pretrain(work.directory.parent / "half-depth-run", f"model.layers={layers // 2}")
+    path = work.finetune(run, work.directory / "half-depth")
+    return [Row("half depth, same time", "classifier", {"path": str(path)}, metric="half_depth")]
+
+
+BUILDERS: list[Builder] = [full, early_exit, half_depth]

@@ -50,8 +50,16 @@ class Work:
     """The corpus that the run was trained on."""
     preset: str = "small"
     pretrain_seconds: float = 0.0
-    settings: Sequence[str] = field(default_factory=tuple)
+    settings: Sequence[str] = ()
     """`--set` values of every fine-tuning."""
+    training: Sequence[str] = ()
+    """Those of every pre-training, the preset apart."""
+    early_exit: Sequence[str] = ()
+    """Those of every early exit."""
+    peers: str | None = None
+    """An interpreter with transformers and onnxruntime."""
+    numbers: dict[str, float] = field(default_factory=dict)
+    """What a builder has to tell beside its rows: further names of the last line."""
 
     @property
     def full(self) -> Path:
@@ -69,12 +77,18 @@ class Work:
             raise RuntimeError(f"{' '.join(command[2:])}\n{done.stderr[-2000:]}")
         print(f"  {arguments[0]} {arguments[-1]}: {time.perf_counter() - start:.0f} s", flush=True)
 
+    def pretrain(self, output: Path, *changes: str) -> Path:
+        """A pre-training for `pretrain_seconds`, unless it is there. `changes` are settings as KEY=VALUE."""
+        if not (output / "result.json").is_file():
+            schedule = ["schedule.by=seconds", f"schedule.seconds={self.pretrain_seconds}"]
+            sets = [part for value in (*schedule, *self.training, *changes) for part in ("--set", value)]
+            self.trainer("train", self.shards, "--preset", self.preset, *sets, "--resume", "--output", output)
+        return output
+
     def finetune(self, run: Path, output: Path) -> Path:
         """A fine-tuning of a run, unless it is there."""
         if not (output / "result.json").is_file():
             sets = [part for value in self.settings for part in ("--set", value)]
             files = ["--train", self.task.train, "--valid", self.task.valid, *self.task.columns()]
-            self.trainer(
-                "finetune", run, *files, *sets, "--metric", self.task.metric, "--resume", "--output", output
-            )  # fmt: skip
+            self.trainer("finetune", run, *files, *sets, "--metric", self.task.metric, "--resume", "--output", output)
         return output
