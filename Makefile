@@ -14,8 +14,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[pipeline,trainer,dev]'
 	touch $(STAMP)
 
+PASSAGES := $(foreach file,train valid test,--$(file) runs/demo/passages/$(file).tsv) --text text --label author
+
 demo: install
-	rm -rf runs/demo/model
+	rm -rf runs/demo/model runs/demo/classifier runs/demo/early-exit
 	$(BIN)/siliang-pipeline prepare samples --output runs/demo/data --config docs/demo/pipeline.toml
 	$(BIN)/siliang-pipeline inspect runs/demo/data --duplicates --source milton --limit 2 --text
 	$(BIN)/siliang-pipeline inspect runs/demo/data --duplicates --kind near --limit 1 --text
@@ -24,6 +26,10 @@ demo: install
 	$(BIN)/siliang-trainer fill runs/demo/model "Call me [MASK]. Some years ago, having little money in my purse, I went to sea."
 	$(BIN)/siliang-trainer fill runs/demo/model "Everyone has the [MASK] to life, liberty and security of person."
 	$(BIN)/siliang-trainer fill runs/demo/model "the great whale swam through the [MASK]."
+	$(BIN)/python docs/demo/passages.py runs/demo/passages
+	$(BIN)/siliang-trainer finetune runs/demo/model $(PASSAGES) --config docs/demo/finetune.toml --output runs/demo/classifier
+	$(BIN)/siliang-trainer early-exit runs/demo/classifier $(PASSAGES) --config docs/demo/early_exit.toml --output runs/demo/early-exit
+	echo "What ceremony else? must there no more be done" | $(BIN)/siliang-trainer predict runs/demo/early-exit - --json
 	@echo "report: runs/demo/data/report/index.html"
 
 test: install

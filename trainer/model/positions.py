@@ -83,20 +83,22 @@ class TupeAbsolutePositions(Positions):
     def term(self, positions_BT: Tensor, dtype: torch.dtype) -> PositionTerm:
         return PositionTerm(features=self(positions_BT, dtype))
 
-    def projections(self) -> tuple[Tensor, Tensor]:
-        """(query_LHC, key_LHC): q_i and k_j of the formula above, [CLS] not yet untied."""
-        p_LD = self.norm(self.embedding.weight)
+    def projections(self, length: int | None = None) -> tuple[Tensor, Tensor]:
+        """(query_LHC, key_LHC): q_i and k_j of the formula above, [CLS] not yet untied; of the first `length` positions
+        where told."""
+        p_LD = self.norm(self.embedding.weight[:length])
         shape = (-1, self.heads, self.head_width)
         return self.query(p_LD).view(shape), self.key(p_LD).view(shape)
 
     def forward(self, positions_BT: Tensor, dtype: torch.dtype | None = None) -> PositionFeatures:
         """Features of every token by its position in its own document; packed rows need nothing more.
 
-        The table of all positions is projected once, in the weights' own precision also under autocast (it is a few
-        rows), then gathered and cast to `dtype`.
+        The table is projected once, in the weights' own precision also under autocast (it is a few rows), then gathered
+        and cast to `dtype`. Positions count from 0 inside the row, so T rows of it are all that can be asked for: of 30
+        tokens and a table of 512 positions, the whole of it took longer than two layers of width 256.
         """
         with torch.autocast(positions_BT.device.type, enabled=False):
-            query_LHC, key_LHC = self.projections()
+            query_LHC, key_LHC = self.projections(positions_BT.shape[1])
             theta_H1 = (query_LHC[CLS_POSITION] * key_LHC[CLS_POSITION]).sum(-1, keepdim=True)
             cls_LH1 = torch.zeros_like(query_LHC[..., :1])
             cls_LH1[CLS_POSITION] = 1

@@ -1,4 +1,4 @@
-"""The commands of docs/evaluate.md and docs/finetune.md, as a user would type them, on tiny files."""
+"""The commands of docs/evaluate.md, finetune.md and light.md, as a user would type them, on tiny files."""
 
 import json
 import re
@@ -46,15 +46,39 @@ def place(finished_run: Path, prepared: Path, tmp_path: Path, monkeypatch) -> Pa
 @pytest.mark.parametrize(("page", "count"), [("evaluate", 5), ("finetune", 5)])
 def test_commands_of_the_page(place: Path, tools, page: str, count: int) -> None:
     text = (tools.root / "docs" / f"{page}.md").read_text(encoding="utf-8")
-    commands = [line for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
-    assert len(commands) == count
-    for command in commands:
+    found = commands(text)
+    assert len(found) == count
+    run_all(found, tools)
+
+
+def commands(text: str) -> list[str]:
+    return [line for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+
+
+def run_all(found: list[str], tools) -> None:
+    for command in found:
         program, *arguments = shlex.split(command)
         assert program == "siliang-trainer"
         if arguments[0] == "finetune":
             arguments += ["--set", "epochs=1", "--set", "seeds=1", "--set", "threads=1"]
+        if arguments[0] in ("early-exit", "calibrate"):
+            arguments += ["--set", "epochs=1", "--set", "latency_seconds=0.1", "--set", "threads=1"]
         if "--probe" in arguments:
             arguments += ["--probe-steps", "5"]
         code, errors, output = tools.invoke_output(*arguments)
         assert code == 0, f"{command}\n{errors}"
         assert output.strip()
+
+
+def test_commands_of_early_exit(place: Path, finished_run: Path, tools) -> None:
+    """Its section of docs/light.md; the others have tests of their own."""
+    for name in ("dev.tsv", "other.tsv"):
+        (place / name).write_text("a whale\t1\nher ship\t0\n" * 4 + f"{name}\t0\n")
+    run_all(
+        ["siliang-trainer finetune RUN --train train.tsv --valid dev.tsv --text 1 --label 2 --output CLASSIFIER"], tools
+    )
+    text = (tools.root / "docs" / "light.md").read_text(encoding="utf-8")
+    section = text.split("\n## Early exit\n")[1].split("\n## ")[0]
+    found = commands(section)
+    assert len(found) == 7
+    run_all(found, tools)

@@ -158,9 +158,9 @@ def time_speeds(
     """
     found: dict[float, dict[int, float]] = {speed: {} for speed in speeds}
     for size in batches:
-        sets = [list(range(first, min(first + size, len(examples)))) for first in range(0, len(examples), size)]
-        # A last batch that is not full would be another thing.
-        sets = [numbers for numbers in sets if len(numbers) == size] or sets[:1]
+        # Every batch is full: of a file that is too short the first texts come again.
+        count = max(len(examples) // size, 1)
+        sets = [[number % len(examples) for number in range(k * size, (k + 1) * size)] for k in range(count)]
         _pass(model, examples, finder, sets[:1], 0.0)
         once = _pass(model, examples, finder, sets[:3], 0.0)
         sets = sets[: max(2, int(seconds / len(batches) / (once * len(speeds) * (ROUNDS + 1))))]
