@@ -1,0 +1,86 @@
+"""The module that becomes an ONNX graph: token ids and a mask in, numbers out, for any batch and length.
+
+Shape suffixes: B rows, T tokens, D width, H heads, V vocabulary, K labels.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainer.export.source import Source
+from trainer.model.attention import AttentionPlan, positional_scores
+from trainer.model.config import NORM_EPSILON
+from trainer.model.encoder import Encoder
+
+
+class EncoderGraph(nn.Module):
+    """The encoder on rows of one text each: positional scores are made once, for all rows."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.scale = 1 / math.sqrt(encoder.config.score_width)
+
+    def forward(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
+        encoder = self.encoder
+        place_1T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)[None]
+        h_BTD = encoder.embed(tokens_BT, place_1T)
+        term = encoder.positions.term(place_1T, h_BTD.dtype)
+        everything_11TT = torch.ones_like(place_1T, dtype=torch.bool)[:, None, :, None].expand(
+            1, 1, place_1T.shape[1], place_1T.shape[1]
+        )
+        # The lowest finite number and not -inf: a row that is all padding must not become NaN.
+        hidden_B11T = (mask_BT == 0)[:, None, None]
+        lowest = torch.finfo(h_BTD.dtype).min
+        if term.features is None and term.distance_HK is None:
+            bias = torch.zeros_like(hidden_B11T, dtype=h_BTD.dtype).masked_fill(hidden_B11T, lowest)
+        else:
+            scores_1HTT = positional_scores(term, everything_11TT, self.scale, h_BTD.dtype)
+            bias = torch.where(hidden_B11T, lowest, scores_1HTT)
+        # Written out: what exporters make of SDPA has other strides than the fused kernel that they traced.
+        plan = AttentionPlan("reference", self.scale, bias_BHTT=bias, rotation=term.rotation)
+        for layer in encoder.layers:
+            h_BTD = layer(h_BTD, plan)
+        return encoder.final_norm(h_BTD)
+
+
+class MaskedLMGraph(nn.Module):
+    """logits [B, T, V] and states [B, T, D]."""
+
+    outputs = ("logits", "last_hidden_state")
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self.encoder = EncoderGraph(source.encoder)
+        self.head = nn.ParameterDict({name.replace(".", "_"): nn.Parameter(t) for name, t in source.head.items()})
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        h_BTD, head = self.encoder(input_ids, attention_mask), self.head
+        x_BTD = F.gelu(F.linear(h_BTD, head["dense_weight"], head["dense_bias"]))
+        x_BTD = F.layer_norm(x_BTD, x_BTD.shape[-1:], head["norm_weight"], head["norm_bias"], NORM_EPSILON)
+        return F.linear(x_BTD, self.encoder.encoder.token_embedding.weight, head["bias"]), h_BTD
+
+
+class ClassifierGraph(nn.Module):
+    """logits [B, K], or of words [B, T, K]."""
+
+    outputs = ("logits",)
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self.encoder = EncoderGraph(source.encoder)
+        self.words = source.kind == "tokens"
+        self.head = nn.ParameterDict({name.replace(".", "_"): nn.Parameter(t) for name, t in source.head.items()})
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        h, head = self.encoder(input_ids, attention_mask), self.head
+        if not self.words:
+            h = torch.tanh(F.linear(h[:, 0], head["dense_weight"], head["dense_bias"]))
+        return F.linear(h, head["out_weight"], head["out_bias"])
+
+
+def graph_of(source: Source) -> MaskedLMGraph | ClassifierGraph:
+    graph = MaskedLMGraph(source) if source.kind == "masked-lm" else ClassifierGraph(source)
+    return graph.eval()
