@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 # Every test and demo process computes on its own core; two processes with two threads each only wait for one another.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install demo test test-slow lint format bench clean
+.PHONY: install demo test test-slow test-flink test-spark lint format bench clean
 
 install: $(STAMP)
 
@@ -37,6 +37,13 @@ test: install
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadgroup
+
+# JAR: file of Beam's job server, such as beam-runners-flink-1.20-job-server-2.77.0.jar.
+test-flink: install
+	SILIANG_FLINK_JAR=$(JAR) $(BIN)/python -m pytest -m cluster -k flink -rs
+
+test-spark: install
+	SILIANG_SPARK_JAR=$(JAR) $(BIN)/python -m pytest -m cluster -k spark -rs
 
 lint: install
 	$(BIN)/ruff check .

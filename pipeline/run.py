@@ -35,7 +35,7 @@ from pipeline.encoding import EncodeRun, plan
 from pipeline.io import filesystem
 from pipeline.io.inputs import InputError, list_inputs, outside
 from pipeline.progress import StageProgress
-from pipeline.report.page import write_report
+from pipeline.remote_report import write_report_of
 from pipeline.runner import Execution, SubmittedError, run_job
 from pipeline.settle_duplicates import Deduplication
 from pipeline.settle_vocabulary import VocabularyRun
@@ -375,7 +375,6 @@ def _prepare(request: Request, progress: StageProgress | None) -> Manifest:
     manifest = make_manifest(run.config, run.results, run.fingerprints, run.earlier.runs)
     commit(run.space, manifest)
     write_cost(run.space, request.execution, run.results, run.input_bytes)
-    if filesystem.is_local(run.output):
-        with run.progress.stage("report"):
-            write_report(run.output)
+    with run.progress.stage("report"):
+        write_report_of(run.output, manifest)
     return manifest

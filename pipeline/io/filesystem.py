@@ -25,7 +25,8 @@ def resolve(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """File system and the path inside it."""
     if not is_url(path):  # fsspec would take "a::b" for a chain of file systems and "c:/x" for a protocol
         return _LOCAL, os.path.abspath(os.path.expanduser(path))
-    return fsspec.url_to_fs(path)
+    # Without listings kept: the driver would not see what workers, other processes, have written since it looked.
+    return fsspec.url_to_fs(path, use_listings_cache=False)
 
 
 def is_local(path: str) -> bool:

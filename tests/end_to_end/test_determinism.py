@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import orjson
 import psutil
 import pytest
 
@@ -44,6 +45,10 @@ def test_a_store_that_is_no_local_disk_changes_no_byte(raw, prepared, config):
     assert filesystem.read_bytes(f"{output}/manifest.json") == manifest_of(prepared)
     shard = f"{output}/train/{filesystem.listing(output + '/train')[0]}"
     assert filesystem.open_arrow(shard).num_record_batches > 0
+    told = orjson.loads(filesystem.read_bytes(f"{output}/report/report.json"))
+    local = orjson.loads((prepared / "report/report.json").read_bytes())
+    assert {**told, "performance": None} == {**local, "performance": None}
+    assert filesystem.read_bytes(f"{output}/report/index.html").count(b"<section") > 3
 
 
 def test_input_order_and_place_change_no_byte(raw, prepared, config, tmp_path):
