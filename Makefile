@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 # Every test and demo process computes on its own core; two processes with two threads each only wait for one another.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install demo test test-slow test-flink test-spark lint format bench clean
+.PHONY: install demo test test-slow test-flink test-spark test-release build sbom lint format bench clean
 
 install: $(STAMP)
 
@@ -44,6 +44,17 @@ test-flink: install
 
 test-spark: install
 	SILIANG_SPARK_JAR=$(JAR) $(BIN)/python -m pytest -m cluster -k spark -rs
+
+# Wheel and source distribution; then the wheel, and what the images do, in clean environments.
+build: install
+	$(BIN)/python -m build --outdir dist
+
+test-release: install
+	$(BIN)/python -m pytest -m slow tests/release tests/docker
+
+sbom: install
+	mkdir -p dist
+	$(BIN)/python .ci/sbom.py > dist/siliang.cdx.json
 
 lint: install
 	$(BIN)/ruff check .

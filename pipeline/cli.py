@@ -47,6 +47,7 @@ from pipeline.report.page import write_report  # noqa: E402
 from pipeline.report.visible import visible_text  # noqa: E402
 from pipeline.report.vocabulary import vocabulary_quality  # noqa: E402
 from pipeline.runner import JobError  # noqa: E402
+from pipeline.schema_command import schema  # noqa: E402
 from pipeline.text.rules import RuleError, check_rules_config, describe_rules  # noqa: E402
 from pipeline.tune import render_tuning  # noqa: E402
 from pipeline.tune import tune as run_tune  # noqa: E402
@@ -55,7 +56,7 @@ from pipeline.workspace import OutputError  # noqa: E402
 
 logging.disable(logging.NOTSET)
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help=__doc__)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=__doc__)
 _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]")
 """What JSON may leave as it is and a terminal obeys: DEL, the C1 controls, line separators, bidirectional controls."""
 
@@ -80,6 +81,7 @@ def _main(
 
 app.command()(prepare)
 app.command()(doctor)
+app.command()(schema)
 
 
 @app.command()

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C.
 
 import json
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -20,17 +21,32 @@ from trainer.finetune.command import finetune
 from trainer.light.early_exit.command import calibrate, early_exit
 from trainer.model.presets import PRESETS
 from trainer.predict_command import predict
+from trainer.schema_command import schema
 
 app = typer.Typer(
     help="Trains encoders on the shards that siliang-pipeline prepares.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a training run.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"siliang {version('siliang')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -127,6 +143,7 @@ app.command()(export)
 app.command("early-exit")(early_exit)
 app.command()(calibrate)
 app.command()(doctor)
+app.command()(schema)
 add_commands(app)
 
 

@@ -27,7 +27,7 @@ class ModelConfig(BaseModel):
     An unknown key or a value out of range is a `pydantic.ValidationError` that names the key.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     vocabulary_size: int = Field(gt=FIRST_ORDINARY)
     """Pieces in the vocabulary, specials included."""

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 class ModelSection(BaseModel):
     """A preset's name; every further key overrides a field of ModelConfig."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 
     preset: str = "tiny"
 
