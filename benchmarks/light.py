@@ -146,6 +146,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3, help="of each fine-tuning; the best on the dev file is kept")
+    parser.add_argument("--set", dest="settings", action="append", default=[], help="of each fine-tuning: KEY=VALUE")
     parser.add_argument("--peers", help="an interpreter with transformers and onnxruntime")
     parser.add_argument("--quick", action="store_true", help="small, on samples, under two minutes")
     return parser.parse_args()
@@ -156,7 +157,7 @@ def main() -> None:
     output: Path = arguments.output.resolve()
     output.mkdir(parents=True, exist_ok=True)
     training = [f"model.max_length={LONGEST}"] if arguments.preset != "tiny" else []
-    settings, early_exit = [f"seeds={arguments.seeds}", "max_length=128"], ["latency_seconds=5"]
+    settings, early_exit = [f"seeds={arguments.seeds}", *arguments.settings], ["latency_seconds=5"]
     if arguments.quick:
         arguments.preset, arguments.pretrain_seconds, arguments.threads, arguments.rounds = "tiny", 8.0, [1], 2
         task, shards = quick_work(output)
