@@ -3,6 +3,7 @@
     python benchmarks/lights/child.py KIND ARGUMENTS-JSON THREADS
 
     {"texts": [...], "batch": 32}                              -> {"labels": [...]}
+    {"logits": [...]}                                          -> {"logits": [[...], ...]}, of kinds that have them
     {"batches": [[...], ...], "length": 128, "passes": 1}      -> {"seconds": [a batch's, mean of each pass]}
 
 Nothing is imported here that a peer's environment may lack.
@@ -18,6 +19,8 @@ from typing import Any
 
 
 def answer(model: Any, order: dict[str, Any]) -> dict[str, Any]:
+    if "logits" in order:
+        return {"logits": model.logits(order["logits"])}
     if "texts" in order:
         texts, size = order["texts"], order["batch"]
         labels: list[str] = []

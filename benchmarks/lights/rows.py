@@ -6,6 +6,7 @@ A builder that fails is told and its rows are left out; the first one's row is w
 import json
 from collections.abc import Callable
 
+from benchmarks.lights.measure import Child
 from benchmarks.lights.model import Row
 from benchmarks.lights.work import Work
 
@@ -51,4 +52,30 @@ def half_depth(work: Work) -> list[Row]:
     return [Row("half depth, same time", "classifier", {"path": str(path)}, metric="half_depth")]
 
 
-BUILDERS: list[Builder] = [full, early_exit, half_depth]
+def transformers(work: Work) -> list[Row]:
+    """The full model exported, in transformers: as a plain BERT where it is one, else with its own modelling file."""
+    code, path = False, work.directory / "bert"
+    if not path.is_dir():
+        try:
+            work.trainer("export", work.full, "--format", "bert", "--output", path)
+        except RuntimeError:
+            code, path = True, work.directory / "huggingface"
+            if not path.is_dir():
+                work.trainer("export", work.full, "--format", "huggingface", "--output", path)
+    row = Row("full model, transformers eager", "transformers_eager", {"path": str(path), "code": code}, work.peers)
+    work.numbers["export_equal"] = _difference(Row(FULL, "classifier", {"path": str(work.full)}), row, work)
+    return [row]
+
+
+def _difference(one: Row, other: Row, work: Work, count: int = 256) -> float:
+    """Greatest between two rows' logits of test texts, in batches of 32."""
+    texts, greatest = work.task.rows(work.task.test)[0][:count], 0.0
+    with Child(one, 1) as first, Child(other, 1) as second:
+        for k in range(0, len(texts), 32):
+            a, b = (child.ask({"logits": texts[k : k + 32]})["logits"] for child in (first, second))
+            pairs = (pair for left, right in zip(a, b, strict=True) for pair in zip(left, right, strict=True))
+            greatest = max(greatest, *(abs(x - y) for x, y in pairs))
+    return greatest
+
+
+BUILDERS: list[Builder] = [full, early_exit, half_depth, transformers]

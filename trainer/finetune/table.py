@@ -66,7 +66,9 @@ def read_rows(path: str | Path, columns: Columns, lines: Iterable[bytes] | None 
     yield from _field_rows(path, columns, fields)
 
 
-def read_lines(path: str | Path, pair: bool = False, lines: Iterable[bytes] | None = None) -> Iterator[Row]:
+def read_lines(
+    path: str | Path, pair: bool = False, lines: Iterable[bytes] | None = None, keep_blank: bool = True
+) -> Iterator[Row]:
     """A row for each line of a plain text; of pairs, two texts with a tab between. `lines` stand in for the content.
 
     Raises TableError where it cannot be opened, a line is not UTF-8, or a pair is none.
@@ -74,7 +76,7 @@ def read_lines(path: str | Path, pair: bool = False, lines: Iterable[bytes] | No
     if lines is None:
         try:
             with open(path, "rb") as file:
-                yield from read_lines(path, pair, file)
+                yield from read_lines(path, pair, file, keep_blank)
         except OSError as error:
             raise TableError(f"{path}: cannot be read ({error.strerror})") from error
         return
@@ -84,6 +86,8 @@ def read_lines(path: str | Path, pair: bool = False, lines: Iterable[bytes] | No
             whole = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise TableError(f"{where}: not UTF-8 ({error.reason} at byte {error.start})") from error
+        if not keep_blank and not whole.strip():
+            continue
         first, tab, second = whole.partition("\t")
         if pair and (not tab or "\t" in second):
             raise TableError(f"{where}: a pair is two texts with one tab between them")

@@ -25,11 +25,16 @@ class Classifier:
         self.size = (path / "model.safetensors").stat().st_size
 
     @torch.inference_mode()
-    def label(self, texts: list[str], length: int | None) -> list[str]:
+    def _logits(self, texts: list[str], length: int | None) -> torch.Tensor:
         examples = encode(self.loaded, texts, length)
         longest = self.loaded.model.encoder.config.max_length
-        logits, _ = self.loaded.model(collate(examples, range(len(examples)), longest, self.loaded.finder))
-        return [self.loaded.head.labels[k] for k in logits.argmax(-1).tolist()]
+        return self.loaded.model(collate(examples, range(len(examples)), longest, self.loaded.finder))[0]
+
+    def logits(self, texts: list[str]) -> list[list[float]]:
+        return self._logits(texts, None).tolist()
+
+    def label(self, texts: list[str], length: int | None) -> list[str]:
+        return [self.loaded.head.labels[k] for k in self._logits(texts, length).argmax(-1).tolist()]
 
 
 def load(arguments: dict[str, Any], threads: int) -> Classifier:

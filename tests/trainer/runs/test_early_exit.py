@@ -147,6 +147,25 @@ def test_unlabelled_texts_are_enough(place: Path, tmp_path: Path, tools) -> None
     assert not all(torch.equal(a[name], c[name]) for name in a)
 
 
+def test_pairs(place: Path, finished_run: Path, tmp_path: Path, tools) -> None:
+    for name, rows in (("train", 12), ("valid", 8)):
+        lines = [f"the whale {k}\ta {'whale' if k % 2 else 'ship'}\t{k % 2}" for k in range(rows)]
+        (tmp_path / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "more.txt").write_text("the whale\ta boat\n\n")
+    files = Files(tmp_path / "train.tsv", tmp_path / "valid.tsv", Columns("1", "2", "3"))
+    values = {"learning_rates": [0.01], "seeds": 1, "epochs": 1, "threads": 1, "device": "cpu"}
+    finetune(finished_run, files, tmp_path / "full", build_settings(chosen=values), QUIET)
+    arguments = ["--train", files.train, "--unlabelled", tmp_path / "more.txt", "--valid", files.valid, "--text", 1]
+    arguments += ["--text-b", 2, "--label", 3, "--set", "latency_seconds=0", "--output", tmp_path / "out"]
+    code, errors, printed = tools.invoke_output("early-exit", tmp_path / "full", *arguments, "--json")
+    assert code == 0, errors
+    assert json.loads(printed)["examples"]["train"] == 13
+    code, errors, printed = tools.invoke_output("predict", tmp_path / "out", tmp_path / "more.txt")
+    assert (code, "a pair is two texts with one tab" in errors) == (1, True)
+    code, errors, printed = tools.invoke_output("predict", tmp_path / "out", files.valid, "--text", 1, "--text-b", 2)
+    assert (code, len(printed.splitlines())) == (0, 8), errors
+
+
 def test_calibrate_changes_numbers_alone(place: Path, tmp_path: Path, tools) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(place / "fast", copy)

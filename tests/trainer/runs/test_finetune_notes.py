@@ -114,3 +114,23 @@ def test_a_run_without_notes_has_none_to_keep(finished_run: Path, files: Files, 
     with pytest.raises(RunError, match="was trained without notes"):
         finetune(finished_run, files, tmp_path / "out", settings(notes="frozen"), QUIET)
     assert not (tmp_path / "out").exists()
+
+
+def test_exits_of_a_classifier_with_notes(noted: Path, files: Files, tmp_path: Path, tools) -> None:
+    finetune(noted, files, tmp_path / "full", settings(notes="frozen"), QUIET)
+    held_out = tmp_path / "valid.tsv"
+    held_out.write_text(files.train.read_text() + "the of\t0\n")
+    arguments = ["--train", files.train, "--valid", held_out, "--text", 1, "--output", tmp_path / "fast"]
+    for setting in ("epochs=1", "latency_seconds=0", "threads=1", "device='cpu'"):
+        arguments += ["--set", setting]
+    code, errors = tools.invoke("early-exit", tmp_path / "full", *arguments)
+    assert code == 0, errors
+    assert (tmp_path / "fast" / "notes.json").read_bytes() == (tmp_path / "full" / "notes.json").read_bytes()
+    answers = []
+    for name, more in (("full", []), ("fast", ["--speed", 0])):
+        code, errors, printed = tools.invoke_output(
+            "predict", tmp_path / name, files.train, "--text", 1, "--json", *more
+        )
+        assert code == 0, errors
+        answers.append([json.loads(line)["probabilities"]["1"] for line in printed.splitlines()])
+    assert answers[0] == pytest.approx(answers[1], abs=1e-6)

@@ -48,7 +48,7 @@ def _plain(path: Path, columns: Columns, pair: bool) -> Iterator[Row]:
     if path.suffix.lower() in TABLES:
         yield from read_rows(path, Columns(columns.text, columns.text_b))
     else:
-        yield from (row for row in read_lines(path, pair) if str(row.text).strip())
+        yield from read_lines(path, pair, keep_blank=False)
 
 
 def read_texts(texts: Texts, loaded: Loaded, config: EarlyExitConfig) -> Read:
