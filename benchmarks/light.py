@@ -133,6 +133,14 @@ def run_task(work: Work, arguments: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
+def check_same(output: Path, order: dict[str, Any]) -> None:
+    """What lies in OUTPUT is used again, so it has to be of the same order."""
+    path = output / "order.json"
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != order:
+        sys.exit(f"error: {output}: holds models of another order (order.json); name another --output")
+    path.write_text(json.dumps(order, indent=1) + "\n", encoding="utf-8")
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, help="a pre-trained run; without it one is trained on --data")
@@ -141,8 +149,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--preset", default="small")
     parser.add_argument("--evaluation", type=Path, help="directory with sst2/ and cola/")
     parser.add_argument("--output", type=Path, default=ROOT / "runs" / "light")
-    parser.add_argument("--rows", nargs="+", help="builders beside `full`; all unless told")
-    parser.add_argument("--tasks", nargs="+", help="sst2, cola")
+    names = [builder.__name__ for builder in BUILDERS[1:]]
+    parser.add_argument("--rows", nargs="+", choices=names, help="beside the full model; all unless told")
+    parser.add_argument("--tasks", nargs="+", choices=["sst2", "cola"], help="all unless told")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3, help="of each fine-tuning; the best on the dev file is kept")
@@ -168,6 +177,13 @@ def main() -> None:
         sys.exit("error: name --evaluation DIR with sst2/ or cola/ in it, or --quick")
     if arguments.run is None and arguments.data is None:
         sys.exit("error: name --run RUN, or --data SHARDS to train one on")
+    check_same(
+        output,
+        {
+            "run": str(arguments.run or ""), "data": str(arguments.data or ""), "preset": arguments.preset,
+            "seconds": arguments.pretrain_seconds, "settings": [settings, early_exit, training],
+        },
+    )  # fmt: skip
     tasks = [task for task in tasks if not arguments.tasks or task.name in arguments.tasks]
     results = {}
     for task in tasks:

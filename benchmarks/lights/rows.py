@@ -5,6 +5,7 @@ A builder that fails is told and its rows are left out; the first one's row is w
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 from benchmarks.lights.measure import Child
 from benchmarks.lights.model import Row
@@ -25,18 +26,32 @@ def full(work: Work) -> list[Row]:
 
 def early_exit(work: Work) -> list[Row]:
     """Self-distilled from the full model; its speed may lose one point on the validation file."""
-    task, path = work.task, work.directory / "early-exit"
-    if not path.is_dir():
-        sets = [part for value in work.early_exit for part in ("--set", value)]
-        files = ["--train", task.train, "--valid", task.valid, *task.columns()]
-        work.trainer("early-exit", work.full, *files, *sets, "--lose", 1, "--output", path)
-    chosen = json.loads((path / "model.json").read_text(encoding="utf-8"))["early_exit"]["speed"]
+    path, chosen = _with_exits(work, "early-exit")
     rows = [Row(f"early exit, chosen speed {chosen:g}", "early_exit", _at(path, chosen), metric="early_exit")]
     rows += [Row(f"early exit, speed {s:g}", "early_exit", _at(path, s), group="early exit") for s in SPEEDS]
     return rows
 
 
-def _at(path: object, speed: float) -> dict[str, object]:
+def early_exit_from_embeddings(work: Work) -> list[Row]:
+    """The same with one exit more, before the first layer: what a text's words by themselves can tell."""
+    layers = json.loads((work.full / "model.json").read_text(encoding="utf-8"))["config"]["layers"]
+    path, chosen = _with_exits(work, "early-exit-0", f"exits={list(range(layers))}")
+    name = f"early exit from embeddings, {chosen:g}"
+    return [Row(name, "early_exit", _at(path, chosen), metric="early_exit_from_embeddings")]
+
+
+def _with_exits(work: Work, name: str, *settings: str) -> tuple[Path, float]:
+    """(the directory, the speed that was chosen)."""
+    task, path = work.task, work.directory / name
+    if not path.is_dir():
+        sets = [part for value in (*work.early_exit, *settings) for part in ("--set", value)]
+        files = ["--train", task.train, "--valid", task.valid, *task.columns()]
+        work.trainer("early-exit", work.full, *files, *sets, "--lose", 1, "--output", path)
+    described = json.loads((path / "model.json").read_text(encoding="utf-8"))
+    return path, described["early_exit"]["speed"]
+
+
+def _at(path: Path, speed: float) -> dict[str, object]:
     return {"path": str(path), "speed": speed}
 
 
@@ -78,4 +93,4 @@ def _difference(one: Row, other: Row, work: Work, count: int = 256) -> float:
     return greatest
 
 
-BUILDERS: list[Builder] = [full, early_exit, half_depth, transformers]
+BUILDERS: list[Builder] = [full, early_exit, early_exit_from_embeddings, half_depth, transformers]

@@ -147,6 +147,19 @@ def test_unlabelled_texts_are_enough(place: Path, tmp_path: Path, tools) -> None
     assert not all(torch.equal(a[name], c[name]) for name in a)
 
 
+def test_a_time_that_cannot_be_had(place: Path, tmp_path: Path, tools) -> None:
+    """What was learnt is kept, at its fastest; a calibration that fails changes nothing."""
+    code, errors = tools.invoke(*command(place, tmp_path / "out", "--latency", 1e-6))
+    assert (code, "ask for more, or use a smaller model; speed" in errors) == (0, True), errors
+    points = [p for p in load_early_exit(tmp_path / "out").exits.calibration.points if p.milliseconds]
+    assert load_early_exit(tmp_path / "out").exits.speed == min(points, key=lambda p: p.milliseconds[1]).speed
+    before = (tmp_path / "out" / "model.json").read_bytes()
+    arguments = ["--valid", place / "test.tsv", "--text", "sentence", "--set", "latency_seconds=0.05"]
+    code, errors = tools.invoke("calibrate", tmp_path / "out", *arguments, "--latency", 1e-6)
+    assert (code, "ask for more" in errors) == (2, True), errors
+    assert (tmp_path / "out" / "model.json").read_bytes() == before
+
+
 def test_pairs(place: Path, finished_run: Path, tmp_path: Path, tools) -> None:
     for name, rows in (("train", 12), ("valid", 8)):
         lines = [f"the whale {k}\ta {'whale' if k % 2 else 'ship'}\t{k % 2}" for k in range(rows)]
@@ -210,7 +223,7 @@ def test_more_bad_use(place: Path, tmp_path: Path, tools) -> None:
         (["--set", "label_share=0.5"], 2, "label_share needs labels"),
         (["--set", "long='refuse'", "--train", long_text(tmp_path)], 1, "this model reads 32"),
         (["--text-b", "label"], 2, "this classifier reads single texts"),
-        (["--latency", 1e-6], 2, "ask for more"),
+        (["--latency", 5, "--batch", 7], 2, "latency_batches is [1, 32]"),
         (["--train", tmp_path / "none.tsv"], 1, "cannot be read"),
     ):
         found, errors = tools.invoke(*command(place, output, *more))

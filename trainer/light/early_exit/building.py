@@ -83,6 +83,7 @@ def build_early_exit(
     """
     device = resolve_device(config.device)
     check_free(output)
+    wish.check(config.latency_batches, config.latency_seconds)
     loaded = load_classifier(classifier, device)
     check_kind(loaded, classifier)
     model, exits = with_branches(loaded.model, loaded.head.meaning(), config)
@@ -102,7 +103,9 @@ def build_early_exit(
         except StoppedError:
             line.note("stopped; nothing was written")
             return None
-    found, speed = _calibrated(model, exits, loaded, read.valid, texts, config, wish)
+    found, speed, missed = _calibrated(model, exits, loaded, read.valid, texts, config, wish)
+    if missed:
+        line.note(f"{missed}; speed {speed:g} is stored")
     written = Exits(**exits.model_dump(), speed=speed, calibration=found)
     settled = LoadedEarlyExit(
         model=model, tokenizer=loaded.tokenizer, head=loaded.head, finder=loaded.finder, exits=written
@@ -134,8 +137,9 @@ def build_early_exit(
 def _calibrated(
     model: EarlyExitClassifier, exits: ExitsConfig, loaded: Loaded, valid: list[Example], texts: Texts,
     config: EarlyExitConfig, wish: Wish,
-) -> tuple[Calibration, float]:  # fmt: skip
-    """(the calibration, the speed that was wished for)."""
+) -> tuple[Calibration, float, str]:  # fmt: skip
+    """(the calibration, the speed that was wished for, what it says where no speed is fast enough: the fastest is taken
+    then, for what was learnt must not be lost)."""
     logits_NEK = all_logits(model, valid, config.batch_tokens, loaded.head.max_length, loaded.finder)
     metric = config.metric if texts.columns.label is not None else AGREEMENT
     digest = file_digest(texts.valid)
@@ -146,7 +150,11 @@ def _calibrated(
         model, exits, logits_NEK, valid, metric, digest, loaded.finder, config.latency_batches, config.latency_seconds,
         more,
     )  # fmt: skip
-    return found, wish.choose(found)
+    try:
+        return found, wish.choose(found), ""
+    except ConfigError as error:
+        timed = [point for point in found.points if wish.batch in point.milliseconds]
+        return found, min(timed, key=lambda point: point.milliseconds[wish.batch]).speed, str(error)
 
 
 def _tested(
@@ -167,7 +175,11 @@ def _tested(
 
 
 def recalibrate(path: Path, texts: Texts, config: EarlyExitConfig, wish: Wish) -> Calibration:
-    """Calibrates a finished directory anew: on other texts, another machine, with other threads; its branches stay."""
+    """Calibrates a finished directory anew: on other texts, another machine, with other threads; its branches stay.
+
+    Raises as `build_early_exit`, and ConfigError where no speed is fast enough.
+    """
+    wish.check(config.latency_batches, config.latency_seconds)
     loaded = load_early_exit(path, resolve_device(config.device))
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -181,6 +193,8 @@ def recalibrate(path: Path, texts: Texts, config: EarlyExitConfig, wish: Wish) -
     if not valid:
         raise TableError(f"{texts.valid}: holds no text")
     exits = ExitsConfig(**{name: getattr(loaded.exits, name) for name in ExitsConfig.model_fields})
-    found, speed = _calibrated(model, exits, loaded, valid, texts, config, wish)
+    found, speed, missed = _calibrated(model, exits, loaded, valid, texts, config, wish)
+    if missed:
+        raise ConfigError(missed)
     rewrite_calibration(path, loaded, Exits(**exits.model_dump(), speed=speed, calibration=found))
     return found

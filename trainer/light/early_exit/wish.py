@@ -1,5 +1,6 @@
 """How fast an answer is wanted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer.config import ConfigError
@@ -30,6 +31,14 @@ class Wish:
             raise ConfigError(f"--lose {self.lose:g}: points in [0, 100]")
         if self.latency is not None and not 0 < self.latency < float("inf"):
             raise ConfigError(f"--latency {self.latency:g}: milliseconds above 0")
+
+    def check(self, batches: Sequence[int], seconds: float) -> None:
+        """Before anything is learnt: raises ConfigError where the time that is wished for would not be measured."""
+        if self.latency is not None and not (seconds and self.batch in batches):
+            raise ConfigError(
+                f"--latency: batches of {self.batch} will not be timed: latency_batches is {list(batches)}, "
+                f"latency_seconds {seconds:g}"
+            )
 
     @property
     def named(self) -> bool:
