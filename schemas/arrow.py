@@ -144,3 +144,9 @@ AUDIT = pa.schema(
         _field("excerpt", pa.string(), "for people: first 240 code points of the text as it was judged", nullable=True),
     ]
 )
+
+
+def numpy_name(kind: pa.DataType) -> str:
+    """What numpy calls a number type of Arrow. (`to_pandas_dtype` asks for pandas, which is no requirement.)"""
+    name = str(kind)
+    return {"halffloat": "float16", "float": "float32", "double": "float64"}.get(name, name)

@@ -23,6 +23,7 @@ from pipeline.io import filesystem
 from pipeline.stages.documents import document_batches
 from pipeline.stages.parts import MakeParts, PartWriter, ReadTasks
 from pipeline.stages.tables import CombineTables
+from schemas.arrow import numpy_name
 
 STAGE = "boilerplate"
 VERSION = 1
@@ -148,7 +149,7 @@ class Count:
         total = np.bincount(document, weights=lines.characters, minlength=batch.num_rows)
         columns = [start + where, number[where], lines.starts[wanted] - first[where], lines.characters[wanted]]
         columns += [total[where], lines.high[wanted], lines.low[wanted]]
-        arrays = [pa.array(c.astype(f.type.to_pandas_dtype())) for c, f in zip(columns, OCCURRENCES, strict=True)]
+        arrays = [pa.array(c.astype(numpy_name(f.type))) for c, f in zip(columns, OCCURRENCES, strict=True)]
         return pa.table(arrays, schema=OCCURRENCES)
 
     def __call__(self, spec: dict[str, Any], part: PartWriter) -> dict[str, Any]:

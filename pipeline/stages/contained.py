@@ -40,6 +40,7 @@ from pipeline.stages.documents import document_batches, signature_table
 from pipeline.stages.exchange import read_columns, read_cut, spread, write_cut
 from pipeline.stages.parts import PartWriter
 from pipeline.stages.verify import ShingleStore, overlaps
+from schemas.arrow import numpy_name
 
 ANCHORS = pa.schema([("anchor", pa.uint64()), ("order", pa.uint64()), ("ref", pa.uint64()), ("size", pa.uint32())])
 NEAR = pa.schema([("twin", pa.uint64()), ("ref", pa.uint64())])
@@ -80,7 +81,7 @@ class MakeAnchors:
         kept = np.zeros(len(refs), np.bool_)
         kept[filled_rows(self.output, part.index, len(refs))] = True
         kept &= find(dropped, refs) < 0
-        columns: list[list[np.ndarray]] = [[np.empty(0, field.type.to_pandas_dtype())] for field in ANCHORS]
+        columns: list[list[np.ndarray]] = [[np.empty(0, numpy_name(field.type))] for field in ANCHORS]
         start = 0
         for batch in document_batches(self.output, part.index):
             rows = start + np.flatnonzero(kept[start : start + batch.num_rows])

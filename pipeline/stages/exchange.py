@@ -15,7 +15,7 @@ import pyarrow as pa
 from pipeline.dedup.mixing import fmix64
 from pipeline.io import filesystem
 from pipeline.stages.parts import PartWriter
-from schemas.arrow import BATCH_ROWS
+from schemas.arrow import BATCH_ROWS, numpy_name
 
 _BOUNDS = b"bounds"
 
@@ -57,7 +57,7 @@ def read_cut(output: str, paths: Iterable[str], place: int, schema: pa.Schema) -
         if low < high:
             batches += read_rows(reader, low, high)
     if not batches:
-        return [np.empty(0, field.type.to_pandas_dtype()) for field in schema]
+        return [np.empty(0, numpy_name(field.type)) for field in schema]
     return [np.concatenate([batch.column(i).to_numpy() for batch in batches]) for i in range(len(schema))]
 
 

@@ -36,6 +36,7 @@ from pipeline.stages.documents import (
 )
 from pipeline.stages.exchange import read_cut, write_cut
 from pipeline.stages.parts import MakePart, PartRecord, PartWriter, Task, digest_of
+from schemas.arrow import numpy_name
 
 STAGE = "substrings"
 
@@ -122,7 +123,7 @@ class MakeFingerprints:
         order = order_of(signed, part.index)
         refs = refs_of_part(part.index, signed.num_rows)
         kept = _kept_rows(self.output, part.index, signed.num_rows)
-        columns: list[list[np.ndarray]] = [[np.empty(0, field.type.to_pandas_dtype())] for field in FINGERPRINTS]
+        columns: list[list[np.ndarray]] = [[np.empty(0, numpy_name(field.type))] for field in FINGERPRINTS]
         for places, batch in _texts(self.output, part.index, kept):
             document, word, value = winnow(normalise_batch(batch["text"]), self.config.substrings.min_words)
             row = kept[places[document]]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.words.vocabulary import load_model
-from schemas.arrow import token_type
+from schemas.arrow import numpy_name, token_type
 from schemas.vocabulary import WORD_BOUNDARY
 
 OTHER: Final = 0
@@ -140,7 +140,7 @@ class Tokenizer:
         self.path = str(path)
         self._model = load_model(path)
         self.size: int = self._model.get_piece_size()
-        self.dtype: np.dtype[Any] = np.dtype(token_type(self.size).to_pandas_dtype())
+        self.dtype: np.dtype[Any] = np.dtype(numpy_name(token_type(self.size)))
 
     def __reduce__(self) -> tuple[type["Tokenizer"], tuple[str]]:
         return Tokenizer, (self.path,)

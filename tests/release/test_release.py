@@ -112,6 +112,34 @@ def test_what_is_pinned_is_what_is_asked_for():
         assert requirement.specifier.contains(pin), f"{line}, locked is {pin}"
 
 
+WITHOUT = """
+import sys
+# What only the extra dev brings along: the users' environment has none of it.
+GONE = {"datasets", "datasketch", "hypothesis", "pandas", "polars", "scipy", "tokenizers", "torch"}
+class Gone:
+    def find_spec(self, name, path=None, target=None):
+        if name in GONE:
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+sys.meta_path.insert(0, Gone())
+from pipeline.cli import run
+sys.exit(run(sys.argv[1:]))
+"""
+
+
+def test_prepare_needs_nothing_but_its_extra(tmp_path):
+    for number in range(3):
+        for path in sorted((ROOT / "samples/moby-dick").glob("chapter_1*.txt"))[:4]:
+            (tmp_path / "in").mkdir(exist_ok=True)
+            shutil.copy(path, tmp_path / "in" / f"{number}-{path.name}")
+    (tmp_path / "config.toml").write_text(
+        "[deduplicate]\ncontainment = 0.9\n[substrings]\nmin_words = 50\n[words]\nrare_low = 2\nrare_high = 9\n"
+    )
+    done = python(
+        "-c", WITHOUT, "prepare", tmp_path / "in", "--output", tmp_path / "out", "--config", tmp_path / "config.toml"
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Path:
     """dist/ with the wheel and the source distribution of the files that git knows."""
