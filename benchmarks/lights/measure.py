@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,7 +119,9 @@ def measure(
                 if measured.error is None:
                     _start(measured, count, texts, batch, running)
             for cell in cells:
+                start = time.perf_counter()
                 _turns(running, cell, count, rounds)
+                print(f"  {cell.name}, {count} thread(s): {time.perf_counter() - start:.0f} s", flush=True)
         finally:
             for _, child in running:
                 child.__exit__(None, None, None)

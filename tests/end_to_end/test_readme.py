@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,26 @@ def test_make_demo():
     assert done.returncode == 0, done.stdout + done.stderr
     assert (ROOT / "runs/demo/data/manifest.json").exists()
     assert (ROOT / "runs/demo/model/model.safetensors").exists()
+    assert (ROOT / "runs/demo/early-exit/model.safetensors").exists()
+    # Accuracy and latency of the test file, by the whole model and at the speed that was chosen.
+    assert re.search(r"test, whole +0\.\d+ .*\n *test, chosen +0\.\d+ ", done.stdout)
+
+
+def test_the_demos_task_keeps_its_sides_apart(tmp_path):
+    command = [sys.executable, ROOT / "docs/demo/passages.py", tmp_path]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    sides = {}
+    for name, rows in (("train", 750), ("valid", 125), ("test", 125)):
+        header, *lines = (tmp_path / f"{name}.tsv").read_text(encoding="utf-8").splitlines()
+        assert header == "text\tauthor"
+        found = [line.split("\t") for line in lines]
+        assert Counter(author for _, author in found) == dict.fromkeys(
+            ("Melville", "Milton", "President", "Shakespeare"), rows
+        )
+        assert all(len(text.split()) == 12 for text, _ in found)
+        sides[name] = {text for text, _ in found}
+    assert len(sides["train"] | sides["valid"] | sides["test"]) >= 3_990
+    assert not sides["test"] & (sides["train"] | sides["valid"])
 
 
 def test_links_lead_somewhere():

@@ -80,10 +80,10 @@ class Calibration(BaseModel):
             raise ConfigError(f"--latency: no time of batches of {batch} is known; {told}; `calibrate` measures")
         fast = [point.speed for point in timed if point.milliseconds[batch] <= milliseconds]
         if not fast:
-            least = min(point.milliseconds[batch] for point in timed)
+            least = min(timed, key=lambda point: point.milliseconds[batch])
             raise ConfigError(
-                f"--latency {milliseconds:g}: the fastest, a batch of {batch} at speed {timed[-1].speed:g}, took "
-                f"{least:.3g} ms; ask for more, or use a smaller model"
+                f"--latency {milliseconds:g}: the fastest, a batch of {batch} at speed {least.speed:g}, took "
+                f"{least.milliseconds[batch]:.3g} ms; ask for more, or use a smaller model"
             )
         return min(fast)
 
