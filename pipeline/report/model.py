@@ -3,19 +3,16 @@
 from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from pipeline.report.facts import Counting, RareFacts
+from pipeline.report.model_duplicates import Duplicates, Example, Frozen
 from schemas.manifest import Counts
 
 REPORT_SCHEMA = "siliang-report/1"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Alarm(_Frozen):
+class Alarm(Frozen):
     """Something a data engineer should look at before using the corpus."""
 
     level: Literal["alarm", "warning", "note"]
@@ -24,12 +21,7 @@ class Alarm(_Frozen):
     detail: str
 
 
-class NamedCount(_Frozen):
-    name: str
-    count: int
-
-
-class Removed(_Frozen):
+class Removed(Frozen):
     """Records that deduplication removed, by what they are duplicates of."""
 
     exact: int = 0
@@ -46,7 +38,7 @@ class Removed(_Frozen):
         return self.exact + self.near + self.contained + self.protected
 
 
-class Source(_Frozen):
+class Source(Frozen):
     """What came in from one source and what stayed."""
 
     name: str
@@ -75,24 +67,24 @@ class Source(_Frozen):
         return 1 - self.counts.kept / self.counts.input if self.counts.input else 0.0
 
 
-class Example(_Frozen):
-    """One record shown to people; every text is cut to a bounded length."""
+class RuleHistogram(Frozen):
+    """Records by score, over all that the rule applies to. The outermost bins also hold what lies beyond them."""
 
-    record: str
-    doc_id: str
-    source: str
-    score: float | None = None
-    limit: float | None = None
-    detail: str = ""
-    excerpt: str = ""
+    edges: tuple[float, ...]
+    """n + 1 ascending bin edges."""
+    counts: tuple[int, ...]
+    log: bool
+    """Bins of equal width in the logarithm."""
 
 
-class Rule(_Frozen):
+class Rule(Frozen):
     """One rule over the whole corpus, with records on both sides of its limit."""
 
     name: str
     decided: int
     """Records it decided against (the first failing rule decides)."""
+    alone: int | None = None
+    """Those of them that no other deciding rule would have dropped; None where the run's config cannot be read."""
     scored: int
     """Records it applies to."""
     fails: Literal["below", "above"] | None
@@ -104,13 +96,15 @@ class Rule(_Frozen):
     """Least and greatest limit in use: they differ where a script has its own."""
     decides: bool
     """False for a rule that is scored but not among those chosen in the config."""
+    histogram: RuleHistogram | None = None
+    """None where it scored no record."""
     dropped: tuple[Example, ...] = ()
     """Records it decided against, nearest the limit first."""
     kept: tuple[Example, ...] = ()
     """Kept records nearest the limit on the other side."""
 
 
-class Reason(_Frozen):
+class Reason(Frozen):
     """Quarantined records of one reason."""
 
     name: str
@@ -118,87 +112,7 @@ class Reason(_Frozen):
     examples: tuple[Example, ...] = ()
 
 
-Kind = Literal["exact", "near", "contained", "protected"]
-
-
-class Pair(_Frozen):
-    """A removed record beside the kept document, or the protected item, that justifies it."""
-
-    kind: Kind
-    jaccard: float | None
-    removed: Example
-    kept: Example | None
-    """None where none is named: the removed record's detail then says more."""
-
-
-class Group(_Frozen):
-    """A kept document and how many records were removed as its duplicates."""
-
-    doc_id: str
-    record: str
-    removed: int
-    share: float
-    """Of the input: the kept document and those removed."""
-    excerpt: str = ""
-
-
-class Histogram(_Frozen):
-    edges: tuple[float, ...]
-    """n + 1 ascending bin edges; a bin holds its lower edge, the last one both."""
-    counts: tuple[int, ...]
-
-
-class Search(_Frozen):
-    """How the near-duplicates were found, as the deduplicate stage counted it; None what it did not count."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-    compared: int | None = None
-    """Documents with a signature."""
-    short: int | None = None
-    """Documents too short for one."""
-    buckets: int | None = None
-    """Buckets of at least two documents."""
-    overfull: int | None = None
-    """Those with more documents than the cap."""
-    largest: int | None = None
-    """Documents in the largest bucket."""
-    pairs: int | None = None
-    """Candidate pairs whose exact Jaccard was computed at first."""
-    further_pairs: int | None = None
-    """And in the rounds over overfull buckets."""
-    rounds: int | None = None
-    """Rounds over overfull buckets."""
-    edges: int | None = None
-    """Pairs at or above the threshold."""
-    resolution_rounds: int | None = None
-    """Rounds of jobs that resolved them; 0 where one process did."""
-    unexamined: int | None = None
-    """Pairs of overfull buckets that the last round passed over."""
-    contained_pairs: int | None = None
-    """Pairs that were looked at for containment."""
-
-
-class Duplicates(_Frozen):
-    exact: int
-    near: int
-    contained: int = 0
-    protected: int = 0
-    threshold: float
-    bands: int
-    rows: int
-    s_curve: tuple[tuple[float, float], ...]
-    """(Jaccard, probability that MinHash bands make the pair a candidate)."""
-    jaccard: Histogram
-    """Exact Jaccard of the removed near-duplicates with the document that was kept."""
-    groups: tuple[Group, ...] = ()
-    """Largest first."""
-    pairs: tuple[Pair, ...] = ()
-    search: Search | None = None
-    """None where the deduplicate stage's files are gone."""
-
-
-class BoilerplateLine(_Frozen):
+class BoilerplateLine(Frozen):
     """A line that was cut from many documents of a source."""
 
     source: str
@@ -208,7 +122,7 @@ class BoilerplateLine(_Frozen):
     characters: int
 
 
-class Boilerplate(_Frozen):
+class Boilerplate(Frozen):
     distinct: int = 0
     """Lines that were cut, each counted once."""
     characters: int = 0
@@ -216,13 +130,46 @@ class Boilerplate(_Frozen):
     """Most characters first."""
 
 
-class Language(_Frozen):
+class Language(Frozen):
     name: str
     kept: int
     dropped: int
 
 
-class Lengths(_Frozen):
+class Script(Frozen):
+    """Records by the script that most letters of their excerpt are in; "other" holds texts without letters."""
+
+    name: str
+    kept: int
+    dropped: int
+
+
+class Leaks(Frozen):
+    """Documents that stand in more than one split."""
+
+    checked: int
+    """Held-out documents that were looked for in the training split, and test documents in both others."""
+    shared: int
+    """Documents found in two splits; 0 unless files were changed."""
+    unexamined: int | None = None
+    """Pairs of possible near-duplicates that deduplication did not compare: they might stand in two splits."""
+
+
+class Masked(Frozen):
+    """Kept records in which personal data of a kind was masked."""
+
+    name: str
+    count: int
+    meaning: str
+
+
+class Repair(Frozen):
+    name: str
+    count: int
+    meaning: str = ""
+
+
+class Lengths(Frozen):
     """Records by code points of clean text, in logarithmic bins."""
 
     edges: tuple[float, ...]
@@ -233,7 +180,7 @@ class Lengths(_Frozen):
     """Records (of any verdict) without a character of clean text."""
 
 
-class SourceTokens(_Frozen):
+class SourceTokens(Frozen):
     """Tokens of one source in each split."""
 
     name: str
@@ -242,7 +189,7 @@ class SourceTokens(_Frozen):
     test: int = 0
 
 
-class Tokens(_Frozen):
+class Tokens(Frozen):
     train: int
     valid: int
     train_documents: int
@@ -259,13 +206,13 @@ class Tokens(_Frozen):
     """Clean characters of kept documents per token."""
 
 
-class Word(_Frozen):
+class Word(Frozen):
     word: str
     count: int
     documents: int
 
 
-class Words(_Frozen):
+class Words(Frozen):
     distinct: int
     """Listed words."""
     total: int
@@ -277,7 +224,7 @@ class Words(_Frozen):
     """None where the count stage's files are gone."""
 
 
-class Window(_Frozen):
+class Window(Frozen):
     """One context of a rare word, decoded; the word stands between left and right."""
 
     doc_id: str
@@ -286,14 +233,14 @@ class Window(_Frozen):
     right: str
 
 
-class RareWord(_Frozen):
+class RareWord(Frozen):
     word: str
     count: int
     documents: int
     windows: tuple[Window, ...] = ()
 
 
-class Rare(_Frozen):
+class Rare(Frozen):
     words: int
     occurrences: int
     examples: tuple[RareWord, ...] = ()
@@ -301,7 +248,7 @@ class Rare(_Frozen):
     """None where the encode stage's files are gone."""
 
 
-class Stage(_Frozen):
+class Stage(Frozen):
     """One stage as the driver measured it; a field it did not measure is None."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -320,7 +267,7 @@ class Stage(_Frozen):
         return self.input_bytes / 1e6 / self.seconds
 
 
-class Performance(_Frozen):
+class Performance(Frozen):
     """`report/run.json`: how the last run went on the machine it ran on."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -332,7 +279,7 @@ class Performance(_Frozen):
     cpu: str | None = None
 
 
-class Provenance(_Frozen):
+class Provenance(Frozen):
     schema_: str
     corpus_digest: str
     """sha256 of manifest.json, which holds the sha256 of every file of the corpus."""
@@ -343,7 +290,7 @@ class Provenance(_Frozen):
     config: dict[str, Any]
 
 
-class Report(_Frozen):
+class Report(Frozen):
     """Everything the page shows."""
 
     schema_: str = REPORT_SCHEMA
@@ -357,8 +304,13 @@ class Report(_Frozen):
     duplicates: Duplicates
     boilerplate: Boilerplate = Boilerplate()
     languages: tuple[Language, ...]
+    scripts: tuple[Script, ...] = ()
     lengths: Lengths
-    repairs: tuple[NamedCount, ...]
+    masked: tuple[Masked, ...] = ()
+    """Most records first."""
+    repairs: tuple[Repair, ...]
+    leaks: Leaks | None = None
+    """None where the shards are not there to be read."""
     tokens: Tokens
     words: Words
     rare: Rare
@@ -371,3 +323,9 @@ class Report(_Frozen):
         """JSON with sorted keys: equal reports give equal bytes."""
         options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
         return orjson.dumps(self.model_dump(mode="json"), option=options)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of report.json; what a field means stands beside it."""
+    told = Report.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **told, "title": REPORT_SCHEMA}
