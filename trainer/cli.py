@@ -1,5 +1,5 @@
 """The command line: siliang-trainer train | fill | evaluate | finetune | early-exit | calibrate |
-predict | export | doctor | info | plan | bench | sweep.
+predict | export | quantise | card | doctor | info | plan | bench | sweep.
 
 Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C.
 """
@@ -16,7 +16,7 @@ from trainer.commands import add_commands
 from trainer.console import ProgressMode, ProgressSeconds, errors, print_numbers, stopped
 from trainer.doctor.command import doctor
 from trainer.evaluate.command import evaluate
-from trainer.export.command import export
+from trainer.export.command import card, export, quantise
 from trainer.finetune.command import finetune
 from trainer.light.early_exit.command import calibrate, early_exit
 from trainer.model.presets import PRESETS
@@ -140,6 +140,8 @@ app.command()(evaluate)
 app.command()(finetune)
 app.command()(predict)
 app.command()(export)
+app.command()(quantise)
+app.command()(card)
 app.command("early-exit")(early_exit)
 app.command()(calibrate)
 app.command()(doctor)

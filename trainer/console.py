@@ -60,6 +60,7 @@ def errors(kept: str = "nothing was written", resume: str = "") -> Iterator[None
     from trainer.evaluate.minimal_pairs import PairsError
     from trainer.evaluate.plot import PlotError
     from trainer.evaluate.rare_words import RareWordsError
+    from trainer.export.card import CardError
     from trainer.export.source import ExportError
     from trainer.fill import FillError
     from trainer.finetune.labels import LabelError
@@ -77,7 +78,16 @@ def errors(kept: str = "nothing was written", resume: str = "") -> Iterator[None
         stopped(kept, resume)
     except (ConfigError, RunInUseError, FillError, DeviceError, PlotError) as error:
         _fail(error, 2)
-    except (ExportError, PairsError, RareWordsError, TableError, LabelError, FinetuneError, DistillingError) as error:
+    except (
+        CardError,
+        ExportError,
+        PairsError,
+        RareWordsError,
+        TableError,
+        LabelError,
+        FinetuneError,
+        DistillingError,
+    ) as error:
         _fail(error, 1)
     except (ManifestError, CorpusError, CheckpointError, DivergedError, RunError, TokenizerError, OSError) as error:
         _fail(error, 1)

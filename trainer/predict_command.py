@@ -13,13 +13,17 @@ from trainer.finetune.command import TextB
 from trainer.light.early_exit.command import Batch, Latency, Lose, Speed
 
 if TYPE_CHECKING:
-    from trainer.finetune.directory import Loaded
-    from trainer.finetune.prediction import Answer
+    from trainer.finetune.prediction import Answer, Reader
     from trainer.light.early_exit.wish import Wish
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="DIR", help="What finetune or early-exit wrote.", show_default=False)],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="What finetune, early-exit, quantise or export --format onnx wrote.", show_default=False
+        ),
+    ],
     file: Annotated[
         str, typer.Argument(metavar="FILE|-", help="Texts, one a line; with --text a table.", show_default=False)
     ],
@@ -57,19 +61,24 @@ def predict(
             typer.echo(f"{cut:,} texts were longer than the model and were cut", err=True)
 
 
-def _open(path: Path, wish: "Wish") -> "tuple[Loaded, Answer | None]":
+def _open(path: Path, wish: "Wish") -> "tuple[Reader, Answer | None]":
     """What model.json says it is."""
     from trainer.config import ConfigError
+    from trainer.export.onnx_classifier import load_onnx
+    from trainer.export.onnx_directory import TASK as ONNX
     from trainer.finetune.directory import load_classifier, task_of
     from trainer.light.early_exit.calibration import machine
     from trainer.light.early_exit.directory import TASK, load_early_exit
     from trainer.light.early_exit.prediction import early
 
-    if task_of(path) != TASK:
-        loaded = load_classifier(path)
+    task = task_of(path)
+    if task != TASK:
         if wish.named:
             raise ConfigError(f"{path}: answers with all of its layers; `early-exit {path} ...` makes one with speeds")
-        return loaded, None
+        if task != ONNX:
+            return load_classifier(path), None
+        exported = load_onnx(path)
+        return exported, exported.answer
     exits = load_early_exit(path)
     calibration = exits.exits.calibration
     if wish.latency is not None and machine() != calibration.machine:

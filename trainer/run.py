@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from trainer.checkpoint import MODEL_FILE, CheckpointError, checkpoints, load_newest, unshared
 from trainer.config import TrainConfig
+from trainer.data.corpus_facts import corpus_facts
 from trainer.data.shards import Corpus, CorpusError
 from trainer.model.config import ModelConfig
 from trainer.model.encoder import Encoder
@@ -80,7 +81,8 @@ class RunDirectory:
         temporary = self.vocabulary.with_name(".siliang.model.tmp")
         shutil.copyfile(source, temporary)
         os.replace(temporary, self.vocabulary)
-        write_atomic(self.data, json.dumps({"shards": str(shards.resolve())}, indent=1) + "\n")
+        known = {"shards": str(shards.resolve())} | corpus_facts(shards)
+        write_atomic(self.data, json.dumps(known, indent=1) + "\n")
 
     def forget_result(self) -> None:
         """A run that goes on has no result yet."""

@@ -18,6 +18,7 @@ from trainer.finetune.directory import IDENTITY_SCHEMA, ClassifierDirectory, Hea
 from trainer.finetune.note_finder import NoteFinder
 from trainer.finetune.search import Search
 from trainer.finetune.trial import BEST_FILE, Job, StoppedError, TrialState, describe
+from trainer.lineage import lineage
 from trainer.loop import StopRequest
 from trainer.metrics import spread
 from trainer.model.encoder import Encoder
@@ -140,6 +141,7 @@ def finetune(
         "device": device.type,
         "source": source_digest(),
         "versions": versions(),
+        "pretrained": lineage(run),
     }
     if "test" in data.examples:
         result["test"] = _spreads([search.score(trial, data.examples["test"]) for trial in trials])

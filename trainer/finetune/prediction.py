@@ -2,21 +2,32 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from trainer.finetune.classifier import predict
-from trainer.finetune.directory import Loaded
+from trainer.finetune.directory import Head, Loaded
 from trainer.finetune.examples import Encoding, Example
 from trainer.finetune.labels import Labels
 from trainer.finetune.table import Row
+from trainer.tokenizer import Tokenizer
 
 CHUNK = 1024
 """Texts that are held, so that those of like length can share a batch."""
 BATCH_TOKENS = 1 << 14
+
+
+class Reader(Protocol):
+    """What texts are encoded by, and answers read by."""
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+    @property
+    def head(self) -> Head: ...
 
 
 Answer = Callable[[Sequence[Example]], Iterable[tuple[NDArray[np.float32], dict[str, Any]]]]
@@ -35,17 +46,20 @@ def whole_model(loaded: Loaded) -> Answer:
 
 
 def predict_rows(
-    loaded: Loaded, rows: Iterable[Row], refuse_long: bool = False, answer: Answer | None = None
+    reader: Reader, rows: Iterable[Row], refuse_long: bool = False, answer: Answer | None = None
 ) -> Iterator[dict[str, Any]]:
     """For each row, in order: {label, probability, probabilities}, {value} of a regression, or {labels,
     probabilities} with one entry a word, null where the word was cut off. `cut` is true where the text was too long.
+    Without an `answer` the reader is a `Loaded`, all of whose layers answer.
 
     Raises TableError and LabelError, naming file and line.
     """
-    head = loaded.head
+    head = reader.head
     labels = head.meaning()
-    encoding = Encoding(loaded.tokenizer, head.kind, head.max_length, head.pair, refuse_long)
-    answer = answer or whole_model(loaded)
+    encoding = Encoding(reader.tokenizer, head.kind, head.max_length, head.pair, refuse_long)
+    if answer is None:
+        assert isinstance(reader, Loaded)
+        answer = whole_model(reader)
     rows = iter(rows)
     while chunk := list(islice(rows, CHUNK)):
         examples = [encoding.encode(row) for row in chunk]

@@ -224,6 +224,6 @@ def test_the_directory_is_complete(make_run, tmp_path: Path) -> None:
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {
         "config.json", "model.safetensors", "modeling_siliang.py", "tokenization_siliang.py", "siliang.model",
-        "tokenizer_config.json",
+        "tokenizer_config.json", "README.md",
     }  # fmt: skip
     assert json.loads((tmp_path / "out" / "config.json").read_text())["architectures"] == ["SiliangForMaskedLM"]
