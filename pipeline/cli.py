@@ -43,7 +43,6 @@ from pipeline.inspect.vocabulary import compare, render_comparison, render_quali
 from pipeline.io.inputs import InputError  # noqa: E402
 from pipeline.prepare_command import prepare  # noqa: E402
 from pipeline.progress import StageProgress  # noqa: E402
-from pipeline.report.model import json_schema  # noqa: E402
 from pipeline.report.page import write_report  # noqa: E402
 from pipeline.report.visible import visible_text  # noqa: E402
 from pipeline.report.vocabulary import vocabulary_quality  # noqa: E402
@@ -87,17 +86,11 @@ app.command()(schema)
 
 @app.command()
 def report(
-    directory: Annotated[Path | None, typer.Argument(metavar="DIR", help="A prepared corpus.")] = None,
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of report.json instead.")] = False,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A prepared corpus.")],
     progress_mode: ProgressMode = "auto",
     progress_seconds: ProgressSeconds = SECONDS,
 ) -> None:
     """(Re)write DIR/report/index.html and report.json."""
-    if schema:
-        typer.echo(orjson.dumps(json_schema(), option=orjson.OPT_INDENT_2).decode())
-        return
-    if directory is None:
-        raise typer.BadParameter("missing; name a prepared corpus", param_hint="DIR")
     with StageProgress(mode=progress_mode, seconds=progress_seconds).stage("report"):
         paths = write_report(directory)
     for path in paths:

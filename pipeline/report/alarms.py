@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline.report.model import Alarm, Language, Leaks, Rule, Source, Tokens
-from pipeline.report.model_duplicates import Duplicates
+from pipeline.report.model import Alarm, Duplicates, Rule, Source, Tokens
 from schemas.manifest import Counts
 
 LOST_SHARE = 0.30
@@ -14,8 +13,6 @@ REMOVED_SHARE = 0.30
 """Of a source's records that passed the rules, removed by deduplication: so much is right only where the source repeats
 itself or another."""
 BYTE_FALLBACK_SHARE = 0.02
-STRAY_LANGUAGE = (10, 0.02)
-"""From so many kept records on, and below this share of all kept ones, a language is one that may not belong here."""
 GROUP_SHARE = 0.01
 """Of the input, one kept document with all that was removed as its duplicates."""
 FEW_VALID_DOCUMENTS = 10
@@ -123,28 +120,6 @@ def vocabulary(tokens: Tokens) -> list[Alarm]:
     detail = "Characters outside the vocabulary are spelt byte by byte; raise vocabulary.character_coverage or size."
     title = f"{_percent(tokens.byte_fallback_share)} of the tokens are byte fallback"
     return [Alarm(level="warning", title=title, detail=detail)]
-
-
-def languages(found: Sequence[Language]) -> list[Alarm]:
-    """One note that names the languages that hold little of the corpus: strays, or misread texts."""
-    kept = sum(language.kept for language in found)
-    least, share = STRAY_LANGUAGE
-    stray = [one for one in found if one.name != "und" and one.kept >= least and one.kept < share * kept]
-    if not stray:
-        return []
-    named = ", ".join(f"{one.name} ({one.kept:,})" for one in stray[:NAMED])
-    more = f" and {len(stray) - NAMED} more" if len(stray) > NAMED else ""
-    title = f"{sum(one.kept for one in stray):,} kept records are in languages of under {_percent(share)} each"
-    detail = f"{named}{more}. If they do not belong here, name those that do in language.keep."
-    return [Alarm(level="note", title=title, detail=detail)]
-
-
-def leaking(leaks: Leaks | None) -> list[Alarm]:
-    if leaks is None or not leaks.shared:
-        return []
-    title = f"{leaks.shared:,} documents are in two splits"
-    detail = "Held-out losses are too low. Files were changed: run `siliang-pipeline verify`, then `prepare` again."
-    return [Alarm(level="alarm", title=title, detail=detail)]
 
 
 def groups(duplicates: Duplicates) -> list[Alarm]:

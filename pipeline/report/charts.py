@@ -1,35 +1,81 @@
-"""The page's pictures."""
+"""The page's pictures: SVG drawn by matplotlib, one light and one dark version, the same bytes for the same numbers."""
 
+import base64
+import io
 import math
+import re
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
+from xml.sax.saxutils import escape
 
+import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from pipeline.report.alarms import REMOVED_SHARE
-from pipeline.report.drawing import (
-    BARS,
-    DUPLICATE,
-    FILTERED,
-    INK,
-    KEPT,
-    NEAR,
-    QUARANTINED,
-    Chart,
-    bars,
-    draw,
-    label,
-    legend,
-    short,
-)
-from pipeline.report.model import Report, Rule
-from pipeline.report.visible import visible_text
+from pipeline.report.model import Report
+from pipeline.report.visible import cut, visible_text
+
+INK, FAINT, GRID, PAPER = "#1d2733", "#5b6675", "#dfe4ea", "#ffffff"
+KEPT, FILTERED, DUPLICATE, QUARANTINED = "#2f7d6b", "#c8843c", "#5876b8", "#b0455a"
+NEAR = "#8a62a8"
+DARK = {
+    INK: "#e4e9ef",
+    FAINT: "#a3aebb",
+    GRID: "#313b47",
+    PAPER: "#171c22",
+    KEPT: "#4fae97",
+    FILTERED: "#dba15f",
+    DUPLICATE: "#839fdc",
+    QUARANTINED: "#d97488",
+    NEAR: "#b795d3",
+}
+"""Light colour -> dark colour: a picture is drawn once and recoloured."""
 
 VERDICT_COLOURS = {"kept": KEPT, "filtered": FILTERED, "duplicate": DUPLICATE, "quarantined": QUARANTINED}
 KIND_COLOURS = {"exact": DUPLICATE, "near": NEAR, "contained": FILTERED, "protected": QUARANTINED}
-HISTOGRAMS = 30
-"""Rules with a picture of their scores, some 15 kB each."""
+BARS = 14
+"""Bars of a chart over names; its table holds the rest."""
+LABEL = 22
+"""Characters of a bar's label."""
+
+_STYLE: dict[str, Any] = {
+    "svg.hashsalt": "siliang",
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": FAINT,
+    "axes.axisbelow": True,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "text.color": INK,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "path.simplify": False,
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture for `<picture>`: two data URIs and the text that stands for it."""
+
+    light: str
+    dark: str
+    alt: str
+    width: int
+    height: int
 
 
 def charts(report: Report) -> dict[str, Chart]:
@@ -45,15 +91,71 @@ def charts(report: Report) -> dict[str, Chart]:
         "heaps": heaps,
         "performance": performance,
     }
-    drawn = {name: drawer(report) for name, drawer in drawers.items()}
-    drawn["scripts"] = scripts(report)
-    drawn |= {f"rule {number}": scores(rule) for number, rule in enumerate(fired(report)[:HISTOGRAMS])}
+    drawn = {name: draw(report) for name, draw in drawers.items()}
     return {name: chart for name, chart in drawn.items() if chart is not None}
 
 
-def fired(report: Report) -> Sequence[Rule]:
-    """Rules that decided, most records first: in the order of their pictures "rule 0", "rule 1", ..."""
-    return [rule for rule in report.rules if rule.decided]
+def _draw(paint: Callable[[Axes], None], title: str, alt: str, height: float, width: float = 5.4) -> Chart:
+    defaults: dict[Any, Any] = dict(matplotlib.rcParamsDefault)
+    with matplotlib.rc_context(defaults | _STYLE), warnings.catch_warnings():
+        # Only the room a label takes is measured with matplotlib's font; the reader's browser draws the text.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        paint(figure.add_subplot())
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], count=1, flags=re.DOTALL)
+    described = f'<title id="t">{escape(title)}</title><desc id="d">{escape(alt)}</desc>'
+    svg = re.sub(r"<svg ([^>]*)>", rf'<svg role="img" aria-labelledby="t d" \1>{_literal(described)}', svg, count=1)
+    dark = re.sub("|".join(DARK), lambda match: DARK[match.group()], svg)
+    return Chart(_uri(svg), _uri(dark), alt, round(width * 96), round(height * 96))
+
+
+def _literal(text: str) -> str:
+    return text.replace("\\", r"\\")
+
+
+def _uri(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+def _label(name: str) -> str:
+    return cut(visible_text(name, LABEL), LABEL)
+
+
+def _short(value: float, _position: object = None) -> str:
+    for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{suffix}"
+    return f"{value:.4g}"
+
+
+def _bars(axes: Axes, names: Sequence[str], parts: Sequence[tuple[str, str, Sequence[float]]], unit: str) -> None:
+    """Stacked horizontal bars, first name on top. parts: (legend, colour, value of each name)."""
+    rows = range(len(names))
+    left = [0.0] * len(names)
+    for legend, colour, values in parts:
+        axes.barh(rows, values, left=left, color=colour, height=0.72, label=legend)
+        left = [a + b for a, b in zip(left, values, strict=True)]
+    axes.set_yticks(rows, [_label(name) for name in names])
+    axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.spines["left"].set_visible(False)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(axis="x")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(_short))
+    axes.set_xlabel(unit)
+    if len(parts) > 1:
+        _legend(axes, len(parts))
+
+
+def _legend(axes: Axes, columns: int) -> None:
+    # The figure's, not the axes': long names leave the axes narrow, and a legend over them would be cut.
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.legend(loc="outside upper left", ncols=columns, handlelength=1, columnspacing=1.2)
 
 
 def flow(report: Report) -> Chart | None:
@@ -62,14 +164,14 @@ def flow(report: Report) -> Chart | None:
         return None
     sources = sorted(report.sources, key=lambda source: (-source.counts.input, source.name))[:BARS]
     rows = [("all", report.counts), *((source.name, source.counts) for source in sources)]
-    names = [f"{label(name)}  {short(counts.input)}" for name, counts in rows]
+    names = [f"{_label(name)}  {_short(counts.input)}" for name, counts in rows]
     parts = [
         (verdict, colour, [100 * getattr(counts, verdict) / max(1, counts.input) for _, counts in rows])
         for verdict, colour in VERDICT_COLOURS.items()
     ]
 
     def paint(axes: Axes) -> None:
-        bars(axes, names, parts, "share of the records that came in, %")
+        _bars(axes, names, parts, "share of the records that came in, %")
         axes.set_yticks(range(len(names)), names)
         axes.set_xlim(0, 100)
 
@@ -78,69 +180,20 @@ def flow(report: Report) -> Chart | None:
         f"Of {c.input:,} records {c.kept:,} were kept, {c.filtered:,} filtered, {c.duplicate:,} removed as duplicates "
         f"and {c.quarantined:,} quarantined; one bar for each source."
     )
-    return draw(paint, "What came in and what stayed", alt, 0.95 + 0.27 * len(rows))
+    return _draw(paint, "What came in and what stayed", alt, 0.95 + 0.27 * len(rows))
 
 
 def rules(report: Report) -> Chart | None:
-    shown = fired(report)[:BARS]
-    if not shown:
+    fired = [rule for rule in report.rules if rule.decided][:BARS]
+    if not fired:
         return None
-    values = [rule.decided for rule in shown]
+    values = [rule.decided for rule in fired]
 
     def paint(axes: Axes) -> None:
-        bars(axes, [rule.name for rule in shown], [("records", FILTERED, values)], "records decided against")
+        _bars(axes, [rule.name for rule in fired], [("records", FILTERED, values)], "records decided against")
 
-    alt = f"{len(shown)} rules by records decided against; most: {visible_text(shown[0].name, 60)}, {values[0]:,}."
-    return draw(paint, "Rules that decided", alt, 0.7 + 0.25 * len(shown))
-
-
-def scores(rule: Rule) -> Chart | None:
-    """Histogram of a rule's scores: the bins on its failing side in another colour, its limit a dashed line."""
-    data, limit = rule.histogram, rule.limit_low
-    if data is None or limit is None:
-        return None
-    limits = sorted({limit, rule.limit_high if rule.limit_high is not None else limit})
-
-    def failing(low: float, high: float) -> bool:
-        middle = (low + high) / 2
-        return {"below": middle < limits[0], "above": middle > limits[-1], None: False}[rule.fails]
-
-    def paint(axes: Axes) -> None:
-        bins = list(pairwise(data.edges))
-        colours = [FILTERED if failing(*edges) else KEPT for edges in bins]
-        widths = [high - low for low, high in bins]
-        axes.bar([low for low, _ in bins], data.counts, width=widths, align="edge", color=colours, linewidth=0)
-        for one in limits:
-            axes.axvline(one, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-        if data.log:
-            axes.set_xscale("log")
-            axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(short))
-        axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-        axes.yaxis.set_major_formatter(FuncFormatter(short))
-        axes.set_xlim(data.edges[0], data.edges[-1])
-        axes.set_xlabel("score (log scale)" if data.log else "score")
-        axes.set_ylabel("records")
-
-    told = " to ".join(f"{one:g}" for one in limits)
-    alt = f"{rule.scored:,} records by their score of {visible_text(rule.name, 60)}; the limit is {told}."
-    return draw(paint, f"Scores of {visible_text(rule.name, 60)}", alt, 1.7)
-
-
-def scripts(report: Report) -> Chart | None:
-    shown = report.scripts[:BARS]
-    if len(shown) < 2:
-        return None
-    parts = [
-        ("kept", KEPT, [item.kept for item in shown]),
-        ("filtered or duplicate", FILTERED, [item.dropped for item in shown]),
-    ]
-
-    def paint(axes: Axes) -> None:
-        bars(axes, [item.name for item in shown], parts, "records")
-
-    alt = f"{len(report.scripts)} scripts; most: {shown[0].name}, {shown[0].kept:,} records kept."
-    return draw(paint, "Scripts", alt, 0.95 + 0.25 * len(shown))
+    alt = f"{len(fired)} rules by records decided against; most: {visible_text(fired[0].name, 60)}, {values[0]:,}."
+    return _draw(paint, "Rules that decided", alt, 0.7 + 0.25 * len(fired))
 
 
 def removals(report: Report) -> Chart | None:
@@ -149,7 +202,7 @@ def removals(report: Report) -> Chart | None:
     if not losing:
         return None
     shown = sorted(losing, key=lambda source: (-source.deduplicated, source.name))[:BARS]
-    names = [f"{label(source.name)}  {short(source.reached)}" for source in shown]
+    names = [f"{_label(source.name)}  {_short(source.reached)}" for source in shown]
     parts = [
         (kind, colour, [100 * getattr(source.removed, kind) / source.reached for source in shown])
         for kind, colour in KIND_COLOURS.items()
@@ -157,7 +210,7 @@ def removals(report: Report) -> Chart | None:
     ]
 
     def paint(axes: Axes) -> None:
-        bars(axes, names, parts, "share of the records that passed the rules, %")
+        _bars(axes, names, parts, "share of the records that passed the rules, %")
         axes.set_yticks(range(len(names)), names)
         axes.set_xlim(0, max(100 * REMOVED_SHARE * 1.1, *(100 * source.deduplicated for source in shown)))
         axes.axvline(100 * REMOVED_SHARE, color=INK, linewidth=1, linestyle=(0, (4, 3)))
@@ -166,7 +219,7 @@ def removals(report: Report) -> Chart | None:
         f"{len(losing)} sources lost records to deduplication; most: {visible_text(shown[0].name, 60)}, "
         f"{100 * shown[0].deduplicated:.1f} %. The dashed line is the share that raises an alarm."
     )
-    return draw(paint, "Removed by deduplication", alt, 0.95 + 0.27 * len(shown))
+    return _draw(paint, "Removed by deduplication", alt, 0.95 + 0.27 * len(shown))
 
 
 def duplicates(report: Report) -> Chart | None:
@@ -195,7 +248,7 @@ def duplicates(report: Report) -> Chart | None:
         f"{d.near:,} near-duplicates by exact Jaccard, threshold {d.threshold:g}; S-curve of {d.bands} bands of "
         f"{d.rows} rows."
     )
-    return draw(paint, "Near-duplicates", alt, 2.9)
+    return _draw(paint, "Near-duplicates", alt, 2.9)
 
 
 def languages(report: Report) -> Chart | None:
@@ -208,10 +261,10 @@ def languages(report: Report) -> Chart | None:
     ]
 
     def paint(axes: Axes) -> None:
-        bars(axes, [item.name for item in shown], parts, "records")
+        _bars(axes, [item.name for item in shown], parts, "records")
 
     alt = f"{len(report.languages)} languages; most: {visible_text(shown[0].name, 40)}, {shown[0].kept:,} records kept."
-    return draw(paint, "Languages", alt, 0.95 + 0.25 * len(shown))
+    return _draw(paint, "Languages", alt, 0.95 + 0.25 * len(shown))
 
 
 def lengths(report: Report) -> Chart | None:
@@ -236,17 +289,17 @@ def lengths(report: Report) -> Chart | None:
         decades = math.log10(data.edges[-1] / data.edges[0])
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 4 else (1,)))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(short))
+        axes.xaxis.set_major_formatter(FuncFormatter(_short))
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.yaxis.set_major_formatter(FuncFormatter(short))
+        axes.yaxis.set_major_formatter(FuncFormatter(_short))
         axes.set_xlim(data.edges[0], data.edges[-1])
         axes.grid(axis="y")
         axes.set_xlabel("clean text, characters (log scale)")
         axes.set_ylabel("records")
-        legend(axes, 2)
+        _legend(axes, 2)
 
     alt = f"Records by length of clean text: {sum(data.kept):,} kept and {sum(data.dropped):,} dropped, log bins."
-    return draw(paint, "Lengths", alt, 2.7)
+    return _draw(paint, "Lengths", alt, 2.7)
 
 
 def zipf(report: Report) -> Chart | None:
@@ -259,14 +312,14 @@ def zipf(report: Report) -> Chart | None:
             [x for x, _ in points], [y for _, y in points], color=DUPLICATE, marker="o", markersize=3, linewidth=1
         )
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(FuncFormatter(short))
+            axis.set_major_formatter(FuncFormatter(_short))
             axis.set_minor_locator(NullLocator())
         axes.grid()
         axes.set_xlabel("rank of the word (log scale)")
         axes.set_ylabel("occurrences (log scale)")
 
     alt = f"Count against rank of {report.words.distinct:,} words, from {points[0][1]:,} down to {points[-1][1]:,}."
-    return draw(paint, "Word frequency", alt, 2.7)
+    return _draw(paint, "Word frequency", alt, 2.7)
 
 
 def heaps(report: Report) -> Chart | None:
@@ -284,15 +337,15 @@ def heaps(report: Report) -> Chart | None:
         x, y = zip(*points, strict=True)
         axes.loglog(x, y, color=DUPLICATE, marker="o", markersize=3, linewidth=1, label="distinct words")
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(FuncFormatter(short))
+            axis.set_major_formatter(FuncFormatter(_short))
             axis.set_minor_locator(NullLocator())
         axes.grid()
         axes.set_xlabel("running words n (log scale)")
         axes.set_ylabel("distinct words (log scale)")
-        legend(axes, 2)
+        _legend(axes, 2)
 
     alt = f"Distinct words against running words, up to {points[-1][1]:,} in {points[-1][0]:,}"
-    return draw(paint, "Vocabulary growth", alt + (f"; Heaps' law with exponent {beta:.3g}." if k else "."), 2.9)
+    return _draw(paint, "Vocabulary growth", alt + (f"; Heaps' law with exponent {beta:.3g}." if k else "."), 2.9)
 
 
 def performance(report: Report) -> Chart | None:
@@ -303,7 +356,7 @@ def performance(report: Report) -> Chart | None:
     values = [stage.seconds or 0.0 for stage in timed]
 
     def paint(axes: Axes) -> None:
-        bars(axes, [stage.name for stage in timed], [("seconds", DUPLICATE, values)], "seconds")
+        _bars(axes, [stage.name for stage in timed], [("seconds", DUPLICATE, values)], "seconds")
 
     alt = f"Seconds of each stage, {sum(values):,.1f} in all."
-    return draw(paint, "Time of each stage", alt, 0.7 + 0.25 * len(timed))
+    return _draw(paint, "Time of each stage", alt, 0.7 + 0.25 * len(timed))

@@ -2,16 +2,13 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
-from pipeline.config import ConfigError, PipelineConfig
-from pipeline.inspect.rules import rules_of
+from pipeline.config import PipelineConfig
 from pipeline.report import alarms, frequency, vocabulary
 from pipeline.report.audit import tables
 from pipeline.report.boilerplate import boilerplate, characters_cut
-from pipeline.report.leaks import leaks
 from pipeline.report.model import Alarm, Performance, Provenance, Report, Rule
 from pipeline.report.rules import RuleCounts
 from pipeline.report.scan import Scan
@@ -30,7 +27,7 @@ def collect(directory: str | Path) -> Report:
     manifest = read_manifest(root)
     config = _config(manifest, root)
     audit = manifest.under("audit")
-    scan = Scan(_described(manifest))
+    scan = Scan()
     for table in tables(root, audit):
         scan.add(table)
     counts = scan.counts()
@@ -40,22 +37,18 @@ def collect(directory: str | Path) -> Report:
     chars_kept = sum(source.chars_kept for source in sources)
     tokens = frequency.tokens(root, manifest, chars_kept)
     cut, much_cut = boilerplate(root, sources)
-    languages = scan.language_summaries()
-    leaking = leaks(root, manifest, duplicates.search.unexamined if duplicates.search else None)
     performance, unreadable = _performance(root)
     return Report(
         alarms=(
             *alarms.contradictions(counts, manifest.counts),
             *alarms.quarantine(counts, config.input.max_quarantined),
             *alarms.validation(tokens, config.shards.valid_share),
-            *alarms.leaking(leaking),
             *alarms.removals(sources),
             *alarms.losses(sources),
             *much_cut,
             *alarms.groups(duplicates),
             *alarms.unexamined(duplicates),
             *alarms.vocabulary(tokens),
-            *alarms.languages(languages),
             *alarms.silent_rules(rules),
             *unreadable,
         ),
@@ -67,12 +60,9 @@ def collect(directory: str | Path) -> Report:
         quarantine=scan.quarantine(),
         duplicates=duplicates,
         boilerplate=cut,
-        languages=languages,
-        scripts=scan.script_summaries(),
+        languages=scan.language_summaries(),
         lengths=scan.lengths(),
-        masked=scan.masked(),
         repairs=scan.repair_counts(),
-        leaks=leaking,
         tokens=tokens,
         words=frequency.words(root, manifest),
         rare=frequency.rare(root, manifest),
@@ -99,22 +89,13 @@ def _config(manifest: Manifest, root: Path) -> PipelineConfig:
         raise ManifestError(f"{root / 'manifest.json'}: field '{where}': {first['msg']}") from error
 
 
-def _described(manifest: Manifest) -> dict[str, dict[str, Any]]:
-    """The rules of the run; none where its config is of a version that cannot be read any more."""
-    try:
-        return rules_of(manifest)
-    except ConfigError:
-        return {}
-
-
 def _rules(scan: Scan, manifest: Manifest) -> tuple[Rule, ...]:
     """Those that decided most first, then by name. The manifest also names the rules that could have decided."""
     summaries = []
     for name in scan.rules.rules.keys() | scan.filtered.keys():
         decided = scan.filtered[name]
         seen = scan.rules.rules.get(name, RuleCounts())
-        decides = decided > 0 or name in manifest.rules
-        summaries.append(seen.summary(name, decided, decides, name in scan.rules.described))
+        summaries.append(seen.summary(name, decided, decided > 0 or name in manifest.rules))
     return tuple(sorted(summaries, key=lambda rule: (-rule.decided, rule.name)))
 
 

@@ -1,8 +1,8 @@
 """What was removed as a copy, with the kept document that justifies it, and the largest groups."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,11 +14,9 @@ from pydantic import ValidationError
 
 from pipeline.config import DeduplicateConfig
 from pipeline.dedup.banding import s_curve
-from pipeline.inspect.texts import texts_of
-from pipeline.inspect.words import word_difference
 from pipeline.report.audit import select, tables
 from pipeline.report.examples import NAME_LIMIT, Nearest, Order, example, positions
-from pipeline.report.model_duplicates import Difference, Duplicates, Example, Group, Histogram, Kind, Pair, Run, Search
+from pipeline.report.model import Duplicates, Example, Group, Histogram, Kind, Pair, Search
 from pipeline.report.visible import cut
 from schemas.manifest import FileEntry
 
@@ -33,8 +31,6 @@ SHOWN_PAIRS: dict[Kind, int] = {"near": 6, "contained": 3, "exact": 3, "protecte
 GROUPED = ("exact", "near", "contained")
 """Kinds of duplicates of a kept document."""
 FACTS = "stages/deduplicate/done.json"
-SHOWN_CHANGES = 4
-"""Places of a pair at which the words that differ are shown."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +40,6 @@ class _Removed:
     removed: Example
     kept_id: str
     kept_record: str
-    key: tuple[str, str]
-    """(record, doc_id), not cut."""
 
 
 class DuplicateScan:
@@ -88,7 +82,6 @@ class DuplicateScan:
         bands, rows = config.banding
         pairs: list[_Removed] = [pair for best in self.shown.values() for pair in best.values()]
         kept = _kept(directory, files, {pair.kept_id for pair in pairs} | {doc_id for doc_id, _ in groups})
-        texts = texts_of(directory, {key for pair in pairs for key in (pair.key, (pair.kept_record, pair.kept_id))})
         return Duplicates(
             **{name: self.counts[name] for name in KINDS},
             threshold=config.threshold,
@@ -115,30 +108,11 @@ class DuplicateScan:
                     jaccard=pair.jaccard,
                     removed=pair.removed,
                     kept=(kept.get(pair.kept_id) or _unknown(pair.kept_id, pair.kept_record)) if pair.kept_id else None,
-                    difference=_difference(pair, texts, kept),
                 )
                 for pair in pairs
             ),
             search=_search(directory),
         )
-
-
-def _difference(pair: _Removed, texts: Mapping[tuple[str, str], str], kept: Mapping[str, Example]) -> Difference | None:
-    """Of the documents, or of their excerpts where stages/ was deleted."""
-    twin = (pair.kept_record, pair.kept_id)
-    if pair.key in texts and twin in texts:
-        told, compared = word_difference(texts[pair.key], texts[twin]), "documents"
-    elif pair.kept_id in kept and pair.removed.excerpt and kept[pair.kept_id].excerpt:
-        told, compared = word_difference(pair.removed.excerpt, kept[pair.kept_id].excerpt), "excerpts"
-    else:
-        return None
-    return Difference(
-        compared=compared,  # type: ignore[arg-type]
-        changes=told.changes,
-        only_removed=told.only_first,
-        only_kept=told.only_second,
-        hunks=tuple(tuple(Run.model_validate(asdict(run)) for run in hunk) for hunk in told.hunks[:SHOWN_CHANGES]),
-    )
 
 
 def _search(directory: Path) -> Search | None:
@@ -160,7 +134,6 @@ def _removed(table: pa.Table, row: int, kind: Kind) -> _Removed:
         removed=example(table, row),
         kept_id=table["duplicate_of"][row].as_py() or "",
         kept_record=table["duplicate_record"][row].as_py() or "",
-        key=(table["record"][row].as_py(), table["doc_id"][row].as_py()),
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.report.model_duplicates import Example
+from pipeline.report.model import Example
 from pipeline.report.visible import cut
 
 TEXT_LIMIT = 240

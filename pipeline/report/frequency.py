@@ -20,8 +20,7 @@ from schemas.vocabulary import FIRST_ORDINARY
 MODEL = "vocabulary/siliang.model"
 SPLITS = ("train", "valid", "test")
 FREQUENT_WORDS = 40
-RARE_WORDS = 300
-"""Shown on the page, where they can be searched; some 500 bytes each."""
+RARE_WORDS = 20
 WINDOWS = 2
 ZIPF_POINTS = 64
 BYTE_PIECE = r"^<0x[0-9A-F]{2}>$"

@@ -3,16 +3,19 @@
 from typing import Any, Literal
 
 import orjson
-from pydantic import ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from pipeline.report.facts import Counting, RareFacts
-from pipeline.report.model_duplicates import Duplicates, Example, Frozen
 from schemas.manifest import Counts
 
 REPORT_SCHEMA = "siliang-report/1"
 
 
-class Alarm(Frozen):
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Alarm(_Frozen):
     """Something a data engineer should look at before using the corpus."""
 
     level: Literal["alarm", "warning", "note"]
@@ -21,7 +24,12 @@ class Alarm(Frozen):
     detail: str
 
 
-class Removed(Frozen):
+class NamedCount(_Frozen):
+    name: str
+    count: int
+
+
+class Removed(_Frozen):
     """Records that deduplication removed, by what they are duplicates of."""
 
     exact: int = 0
@@ -38,7 +46,7 @@ class Removed(Frozen):
         return self.exact + self.near + self.contained + self.protected
 
 
-class Source(Frozen):
+class Source(_Frozen):
     """What came in from one source and what stayed."""
 
     name: str
@@ -67,24 +75,24 @@ class Source(Frozen):
         return 1 - self.counts.kept / self.counts.input if self.counts.input else 0.0
 
 
-class RuleHistogram(Frozen):
-    """Records by score, over all that the rule applies to. The outermost bins also hold what lies beyond them."""
+class Example(_Frozen):
+    """One record shown to people; every text is cut to a bounded length."""
 
-    edges: tuple[float, ...]
-    """n + 1 ascending bin edges."""
-    counts: tuple[int, ...]
-    log: bool
-    """Bins of equal width in the logarithm."""
+    record: str
+    doc_id: str
+    source: str
+    score: float | None = None
+    limit: float | None = None
+    detail: str = ""
+    excerpt: str = ""
 
 
-class Rule(Frozen):
+class Rule(_Frozen):
     """One rule over the whole corpus, with records on both sides of its limit."""
 
     name: str
     decided: int
     """Records it decided against (the first failing rule decides)."""
-    alone: int | None = None
-    """Those of them that no other deciding rule would have dropped; None where the run's config cannot be read."""
     scored: int
     """Records it applies to."""
     fails: Literal["below", "above"] | None
@@ -96,15 +104,13 @@ class Rule(Frozen):
     """Least and greatest limit in use: they differ where a script has its own."""
     decides: bool
     """False for a rule that is scored but not among those chosen in the config."""
-    histogram: RuleHistogram | None = None
-    """None where it scored no record."""
     dropped: tuple[Example, ...] = ()
     """Records it decided against, nearest the limit first."""
     kept: tuple[Example, ...] = ()
     """Kept records nearest the limit on the other side."""
 
 
-class Reason(Frozen):
+class Reason(_Frozen):
     """Quarantined records of one reason."""
 
     name: str
@@ -112,7 +118,87 @@ class Reason(Frozen):
     examples: tuple[Example, ...] = ()
 
 
-class BoilerplateLine(Frozen):
+Kind = Literal["exact", "near", "contained", "protected"]
+
+
+class Pair(_Frozen):
+    """A removed record beside the kept document, or the protected item, that justifies it."""
+
+    kind: Kind
+    jaccard: float | None
+    removed: Example
+    kept: Example | None
+    """None where none is named: the removed record's detail then says more."""
+
+
+class Group(_Frozen):
+    """A kept document and how many records were removed as its duplicates."""
+
+    doc_id: str
+    record: str
+    removed: int
+    share: float
+    """Of the input: the kept document and those removed."""
+    excerpt: str = ""
+
+
+class Histogram(_Frozen):
+    edges: tuple[float, ...]
+    """n + 1 ascending bin edges; a bin holds its lower edge, the last one both."""
+    counts: tuple[int, ...]
+
+
+class Search(_Frozen):
+    """How the near-duplicates were found, as the deduplicate stage counted it; None what it did not count."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    compared: int | None = None
+    """Documents with a signature."""
+    short: int | None = None
+    """Documents too short for one."""
+    buckets: int | None = None
+    """Buckets of at least two documents."""
+    overfull: int | None = None
+    """Those with more documents than the cap."""
+    largest: int | None = None
+    """Documents in the largest bucket."""
+    pairs: int | None = None
+    """Candidate pairs whose exact Jaccard was computed at first."""
+    further_pairs: int | None = None
+    """And in the rounds over overfull buckets."""
+    rounds: int | None = None
+    """Rounds over overfull buckets."""
+    edges: int | None = None
+    """Pairs at or above the threshold."""
+    resolution_rounds: int | None = None
+    """Rounds of jobs that resolved them; 0 where one process did."""
+    unexamined: int | None = None
+    """Pairs of overfull buckets that the last round passed over."""
+    contained_pairs: int | None = None
+    """Pairs that were looked at for containment."""
+
+
+class Duplicates(_Frozen):
+    exact: int
+    near: int
+    contained: int = 0
+    protected: int = 0
+    threshold: float
+    bands: int
+    rows: int
+    s_curve: tuple[tuple[float, float], ...]
+    """(Jaccard, probability that MinHash bands make the pair a candidate)."""
+    jaccard: Histogram
+    """Exact Jaccard of the removed near-duplicates with the document that was kept."""
+    groups: tuple[Group, ...] = ()
+    """Largest first."""
+    pairs: tuple[Pair, ...] = ()
+    search: Search | None = None
+    """None where the deduplicate stage's files are gone."""
+
+
+class BoilerplateLine(_Frozen):
     """A line that was cut from many documents of a source."""
 
     source: str
@@ -122,7 +208,7 @@ class BoilerplateLine(Frozen):
     characters: int
 
 
-class Boilerplate(Frozen):
+class Boilerplate(_Frozen):
     distinct: int = 0
     """Lines that were cut, each counted once."""
     characters: int = 0
@@ -130,46 +216,13 @@ class Boilerplate(Frozen):
     """Most characters first."""
 
 
-class Language(Frozen):
+class Language(_Frozen):
     name: str
     kept: int
     dropped: int
 
 
-class Script(Frozen):
-    """Records by the script that most letters of their excerpt are in; "other" holds texts without letters."""
-
-    name: str
-    kept: int
-    dropped: int
-
-
-class Leaks(Frozen):
-    """Documents that stand in more than one split."""
-
-    checked: int
-    """Held-out documents that were looked for in the training split, and test documents in both others."""
-    shared: int
-    """Documents found in two splits; 0 unless files were changed."""
-    unexamined: int | None = None
-    """Pairs of possible near-duplicates that deduplication did not compare: they might stand in two splits."""
-
-
-class Masked(Frozen):
-    """Kept records in which personal data of a kind was masked."""
-
-    name: str
-    count: int
-    meaning: str
-
-
-class Repair(Frozen):
-    name: str
-    count: int
-    meaning: str = ""
-
-
-class Lengths(Frozen):
+class Lengths(_Frozen):
     """Records by code points of clean text, in logarithmic bins."""
 
     edges: tuple[float, ...]
@@ -180,7 +233,7 @@ class Lengths(Frozen):
     """Records (of any verdict) without a character of clean text."""
 
 
-class SourceTokens(Frozen):
+class SourceTokens(_Frozen):
     """Tokens of one source in each split."""
 
     name: str
@@ -189,7 +242,7 @@ class SourceTokens(Frozen):
     test: int = 0
 
 
-class Tokens(Frozen):
+class Tokens(_Frozen):
     train: int
     valid: int
     train_documents: int
@@ -206,13 +259,13 @@ class Tokens(Frozen):
     """Clean characters of kept documents per token."""
 
 
-class Word(Frozen):
+class Word(_Frozen):
     word: str
     count: int
     documents: int
 
 
-class Words(Frozen):
+class Words(_Frozen):
     distinct: int
     """Listed words."""
     total: int
@@ -224,7 +277,7 @@ class Words(Frozen):
     """None where the count stage's files are gone."""
 
 
-class Window(Frozen):
+class Window(_Frozen):
     """One context of a rare word, decoded; the word stands between left and right."""
 
     doc_id: str
@@ -233,14 +286,14 @@ class Window(Frozen):
     right: str
 
 
-class RareWord(Frozen):
+class RareWord(_Frozen):
     word: str
     count: int
     documents: int
     windows: tuple[Window, ...] = ()
 
 
-class Rare(Frozen):
+class Rare(_Frozen):
     words: int
     occurrences: int
     examples: tuple[RareWord, ...] = ()
@@ -248,7 +301,7 @@ class Rare(Frozen):
     """None where the encode stage's files are gone."""
 
 
-class Stage(Frozen):
+class Stage(_Frozen):
     """One stage as the driver measured it; a field it did not measure is None."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -267,7 +320,7 @@ class Stage(Frozen):
         return self.input_bytes / 1e6 / self.seconds
 
 
-class Performance(Frozen):
+class Performance(_Frozen):
     """`report/run.json`: how the last run went on the machine it ran on."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -279,7 +332,7 @@ class Performance(Frozen):
     cpu: str | None = None
 
 
-class Provenance(Frozen):
+class Provenance(_Frozen):
     schema_: str
     corpus_digest: str
     """sha256 of manifest.json, which holds the sha256 of every file of the corpus."""
@@ -290,7 +343,7 @@ class Provenance(Frozen):
     config: dict[str, Any]
 
 
-class Report(Frozen):
+class Report(_Frozen):
     """Everything the page shows."""
 
     schema_: str = REPORT_SCHEMA
@@ -304,13 +357,8 @@ class Report(Frozen):
     duplicates: Duplicates
     boilerplate: Boilerplate = Boilerplate()
     languages: tuple[Language, ...]
-    scripts: tuple[Script, ...] = ()
     lengths: Lengths
-    masked: tuple[Masked, ...] = ()
-    """Most records first."""
-    repairs: tuple[Repair, ...]
-    leaks: Leaks | None = None
-    """None where the shards are not there to be read."""
+    repairs: tuple[NamedCount, ...]
     tokens: Tokens
     words: Words
     rare: Rare
@@ -323,9 +371,3 @@ class Report(Frozen):
         """JSON with sorted keys: equal reports give equal bytes."""
         options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
         return orjson.dumps(self.model_dump(mode="json"), option=options)
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of report.json; what a field means stands beside it."""
-    told = Report.model_json_schema(mode="serialization")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **told, "title": REPORT_SCHEMA}

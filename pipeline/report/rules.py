@@ -1,15 +1,12 @@
 """What every rule did: on which side of its limit the records lie, and the records nearest to it."""
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.inspect.rules import broken
 from pipeline.report.examples import Nearest, Order, example, positions
-from pipeline.report.histogram import ScoreHistogram
 from pipeline.report.model import Rule
 from pipeline.report.scores import scores
 
@@ -26,8 +23,6 @@ class RuleCounts:
         self.scored = 0
         self.below = {"all": 0, "decided": 0, "kept": 0}
         self.above = {"all": 0, "decided": 0, "kept": 0}
-        self.alone = 0
-        self.histogram = ScoreHistogram()
         self.limit_low, self.limit_high = np.inf, -np.inf
         self.dropped = Nearest(EXAMPLES)
         self.kept_under = Nearest(EXAMPLES)
@@ -42,16 +37,14 @@ class RuleCounts:
             return "below" if self.above["kept"] else "above"
         return None
 
-    def summary(self, name: str, decided: int, decides: bool, known: bool = False) -> Rule:
-        """`decided`: records it decided against, those without a score included. `known`: `alone` was counted."""
+    def summary(self, name: str, decided: int, decides: bool) -> Rule:
+        """`decided`: records it decided against, those without a score included."""
         side = self.side(decides)
         failing = {"below": self.below["all"], "above": self.above["all"], None: None}[side]
         passing = {"below": self.kept_over, "above": self.kept_under, None: None}[side]
         return Rule(
             name=name,
             decided=decided,
-            alone=self.alone if known else None,
-            histogram=self.histogram.summary((self.limit_low, self.limit_high)),
             scored=self.scored,
             fails=side,
             failing=failing,
@@ -66,25 +59,16 @@ class RuleCounts:
 class RuleScan:
     """Adds up the `scores` column; memory grows with the number of rules alone."""
 
-    def __init__(self, described: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-        """`described`: rows of pipeline.inspect.rules.rules_of; `alone` is counted for these."""
+    def __init__(self) -> None:
         self.rules: dict[str, RuleCounts] = {}
-        self.described = described or {}
 
     def add(self, table: pa.Table, verdict: np.ndarray, order: Order) -> None:
         """`verdict`: position of each row's verdict in VERDICTS."""
         found = list(scores(table))
         deciding = positions(table["rule"], [one.rule for one in found])
-        failed = np.zeros(len(table), np.uint16)
-        for one in found:
-            rule = self.described.get(one.rule)
-            if rule is not None and rule["decides"] and rule["unit"] == "page":
-                failed[one.rows] += broken(dict(rule), one.score, one.limit)
         for number, one in enumerate(found):
             decided = (deciding[one.rows] == number) & (verdict[one.rows] == 1)
             counts = self.rules.setdefault(one.rule, RuleCounts())
-            counts.alone += int((decided & (failed[one.rows] == 1)).sum())
-            counts.histogram.add(one.score)
             _add(counts, table, one.rows, one.score, one.limit, decided, verdict[one.rows] == 0, order)
 
 

@@ -7,21 +7,16 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.dedup.normalize import text_buffers
 from pipeline.report.duplicates import DuplicateScan
 from pipeline.report.examples import NAME_LIMIT, Nearest, Order, example, positions
-from pipeline.report.model import Language, Lengths, Masked, Reason, Removed, Repair, Script, Source
+from pipeline.report.model import Language, Lengths, NamedCount, Reason, Removed, Source
 from pipeline.report.rules import EXAMPLES, RuleScan
 from pipeline.report.visible import cut
-from pipeline.text.privacy import MASKS
-from pipeline.text.repair import REPAIRS
-from pipeline.text.script import SCRIPTS, letters_of
 from schemas.arrow import VERDICTS
 from schemas.manifest import Counts
 
@@ -39,8 +34,7 @@ KEPT, FILTERED, DUPLICATE, QUARANTINED = range(len(VERDICTS))
 class Scan:
     """Accumulates tables of audit rows; the result does not depend on how the rows are cut into tables."""
 
-    def __init__(self, described: Mapping[str, Mapping[str, Any]] | None = None) -> None:
-        """`described`: see RuleScan."""
+    def __init__(self) -> None:
         self.sources: Counter[tuple[str, str]] = Counter()
         self.chars_in: Counter[str] = Counter()
         self.chars_kept: Counter[str] = Counter()
@@ -52,9 +46,7 @@ class Scan:
         self.languages: Counter[tuple[str, bool]] = Counter()
         """(language, kept) -> records."""
         self.repairs: Counter[str] = Counter()
-        self.scripts = np.zeros((2, len(SCRIPTS)), np.int64)
-        """[dropped, kept] x script -> records."""
-        self.rules = RuleScan(described)
+        self.rules = RuleScan()
         self.duplicates = DuplicateScan()
         self._quarantined: dict[str, Nearest] = {}
         self._lengths = {KEPT: np.zeros(len(_EDGES) - 1, np.int64), FILTERED: np.zeros(len(_EDGES) - 1, np.int64)}
@@ -65,7 +57,6 @@ class Scan:
         order = Order(table)
         self._add_counts(table)
         self._add_lengths(table, verdict)
-        self._add_scripts(table, verdict)
         self._add_quarantined(table, verdict, order)
         self.rules.add(table, verdict, order)
         self.duplicates.add(table, order)
@@ -99,15 +90,6 @@ class Scan:
         bins = np.minimum(np.searchsorted(_EDGES, chars, side="right") - 1, len(_EDGES) - 2)
         for name, wanted in ((KEPT, verdict == KEPT), (FILTERED, (verdict == FILTERED) | (verdict == DUPLICATE))):
             self._lengths[name] += np.bincount(bins[wanted & (chars > 0)], minlength=len(_EDGES) - 1)
-
-    def _add_scripts(self, table: pa.Table, verdict: np.ndarray) -> None:
-        excerpts = table["excerpt"].combine_chunks()
-        told = np.flatnonzero((verdict != QUARANTINED) & (pc.fill_null(pc.utf8_length(excerpts), 0).to_numpy() > 0))
-        if not len(told):
-            return
-        script, _ = letters_of(*text_buffers(excerpts.take(pa.array(told))))
-        for kept in (0, 1):
-            self.scripts[kept] += np.bincount(script[(verdict[told] == KEPT) == kept], minlength=len(SCRIPTS))
 
     def _add_quarantined(self, table: pa.Table, verdict: np.ndarray, order: Order) -> None:
         rows = np.flatnonzero(verdict == QUARANTINED)
@@ -183,26 +165,9 @@ class Scan:
             for name, count in order
         )
 
-    def script_summaries(self) -> tuple[Script, ...]:
-        """Most records first."""
-        order = sorted(range(len(SCRIPTS)), key=lambda index: (-int(self.scripts[:, index].sum()), SCRIPTS[index]))
-        return tuple(
-            Script(name=SCRIPTS[index], kept=int(self.scripts[1, index]), dropped=int(self.scripts[0, index]))
-            for index in order
-            if self.scripts[:, index].any()
-        )
-
-    def masked(self) -> tuple[Masked, ...]:
-        order = sorted(
-            (item for item in self.repairs.items() if item[0] in MASKS), key=lambda item: (-item[1], item[0])
-        )
-        return tuple(Masked(name=name, count=count, meaning=MASKS[name]) for name, count in order)
-
-    def repair_counts(self) -> tuple[Repair, ...]:
-        """What was masked is told apart."""
-        others = (item for item in self.repairs.items() if item[0] not in MASKS)
-        order = sorted(others, key=lambda item: (-item[1], item[0]))[:SHOWN_LANGUAGES]
-        return tuple(Repair(name=cut(name, NAME_LIMIT), count=n, meaning=REPAIRS.get(name, "")) for name, n in order)
+    def repair_counts(self) -> tuple[NamedCount, ...]:
+        order = sorted(self.repairs.items(), key=lambda item: (-item[1], item[0]))
+        return tuple(NamedCount(name=cut(name, NAME_LIMIT), count=count) for name, count in order[:SHOWN_LANGUAGES])
 
 
 _EDGES = np.round(10.0 ** (np.arange(BINS_PER_DECADE * DECADES + 1) / BINS_PER_DECADE), 6)

@@ -16,8 +16,7 @@ from pipeline.boilerplate import SHOWN, SHOWN_SCHEMA
 from pipeline.report import audit
 from pipeline.report.collect import collect
 from pipeline.report.examples import Nearest, Order
-from pipeline.report.model import Removed, Report
-from pipeline.report.model_duplicates import Example, Search
+from pipeline.report.model import Example, Removed, Report, Search
 from pipeline.report.page import render
 from pipeline.report.rules import EXAMPLES
 from schemas.arrow import AUDIT
@@ -203,7 +202,7 @@ def test_tokens_words_and_rare_words(report: Report) -> None:
     assert len({rank for rank, _ in report.words.zipf}) == len(report.words.zipf) > 20
 
     assert (report.rare.words, report.rare.occurrences) == (90, sum(range(1, 91)))
-    assert len(report.rare.examples) == 90
+    assert len(report.rare.examples) == 20
     assert report.rare.examples[-1].word == "rare89"
     for word in report.rare.examples:
         assert len(word.windows) == 2

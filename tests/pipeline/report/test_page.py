@@ -7,27 +7,22 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
-import jsonschema
 import orjson
 import pytest
 
-from pipeline.cli import run
-from pipeline.report.charts import charts, fired
+from pipeline.report.charts import charts
 from pipeline.report.collect import collect
 from pipeline.report.model import Report
 from pipeline.report.page import render, write_report
 from pipeline.report.visible import visible, visible_text
 
-CHARTS = {"flow", "rules", "removals", "duplicates", "languages", "lengths", "zipf", "performance"}
-RULES = 8
-"""Rules of the fixture that decided against a record and scored some: two of its own, six of hostile records."""
 VOID = {"meta", "img", "source", "br", "link", "input"}
 ALLOWED = frozenset(
     re.findall(
         r"\w+",
         """html head meta title style body a header p span h1 h2 h3 h4 h5 code dl div dt dd small nav main section ul ol
         li strong bdi figure picture source img table caption thead tbody tr th td details summary article b blockquote
-        em i mark pre footer del ins script""",
+        em i mark pre footer""",
     )
 )
 SVG_TAGS = {"svg", "title", "desc", "defs", "style", "g", "path", "clipPath", "rect", "use", "text", "tspan"}
@@ -73,8 +68,7 @@ def page(html: str) -> Page:
 def test_documents_add_no_markup(html: str, page: Page) -> None:
     assert {tag for tag, _ in page.tags} <= ALLOWED
     assert html.count("<style") == html.count("</style>") == 1
-    assert html.lower().count("<script") == 1
-    assert html.index("<script") > html.index("</footer>")
+    assert "<script" not in html.lower()
     for tag, attributes in page.tags:
         assert not any(name.startswith("on") or name == "style" for name in attributes), tag
     # The hostile texts are there all the same, as text.
@@ -97,7 +91,7 @@ def test_nothing_remote_is_named(page: Page) -> None:
             if name in attributes:
                 assert attributes[name].startswith(("#", "data:image/svg+xml;base64,")), (tag, attributes[name][:60])
     pictures = [attributes["src"] for attributes in page.of("img")]
-    assert len(pictures) == len(CHARTS) + RULES
+    assert len(pictures) == 8
     for uri in pictures + [attributes["srcset"] for attributes in page.of("source")]:
         for element in ElementTree.fromstring(base64.b64decode(uri.partition(",")[2])).iter():
             assert element.tag.rpartition("}")[2] in SVG_TAGS
@@ -111,14 +105,11 @@ def test_policy_allows_the_page_s_own_style_alone(html: str, page: Page) -> None
     style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)
     assert style is not None
     digest = base64.b64encode(hashlib.sha256(style.group(1).encode()).digest()).decode()
-    script = re.search(r"<script>(.*?)</script>", html, re.DOTALL)
-    assert script is not None
-    allowed = base64.b64encode(hashlib.sha256(script.group(1).encode()).digest()).decode()
     rules = dict(part.strip().split(" ", 1) for part in policy.split(";"))
-    assert rules["script-src"] == f"'sha256-{allowed}'"
     assert rules["default-src"] == "'none'"
     assert rules["style-src"] == f"'sha256-{digest}'"
     assert rules["img-src"] == "data:"
+    assert "script-src" not in rules
     assert "url(" not in style.group(1)
     assert "@import" not in style.group(1)
 
@@ -136,8 +127,7 @@ def test_tables_pictures_and_sections_can_be_read_aloud(page: Page) -> None:
     assert len(ids) == len(set(ids))
     sections = [attributes["id"] for attributes in page.of("section")]
     assert " ".join(sections) == (
-        "alarms flow rules duplicates languages lengths privacy repairs boilerplate vocabulary rare splits performance "
-        "provenance"
+        "alarms flow rules boilerplate duplicates languages lengths repairs vocabulary rare performance provenance"
     )
     assert [a["href"] for a in page.of("a")[1:]] == [f"#{name}" for name in sections]
 
@@ -162,11 +152,8 @@ def test_page_of_an_empty_corpus(tmp_path: Path, prepare_directory) -> None:
 
 
 def test_charts_are_sound_svg(prepared) -> None:
-    report = collect(prepared.path)
-    drawn = charts(report)
-    scored = {f"rule {number}" for number, rule in enumerate(fired(report)) if rule.histogram}
-    assert len(scored) == RULES
-    assert set(drawn) == CHARTS | scored
+    drawn = charts(collect(prepared.path))
+    assert set(drawn) == {"flow", "rules", "removals", "duplicates", "languages", "lengths", "zipf", "performance"}
     for chart in drawn.values():
         light, dark = (base64.b64decode(uri.partition(",")[2]).decode() for uri in (chart.light, chart.dark))
         root = ElementTree.fromstring(light)
@@ -188,16 +175,3 @@ def test_visible_text() -> None:
     assert visible_text("x" * 1000, 10) == "x" * 9 + "…"
     assert visible_text("می\u200cخواهم") == "می\u200cخواهم"  # the joiner is spelling
     assert visible("<b>\x00\x01</b>\n") == '&lt;b&gt;<i class="c">⟨U+0000⟩⟨U+0001⟩</i>&lt;/b&gt;\n'
-
-
-def test_report_json_follows_the_schema_that_is_printed(prepared, capsys) -> None:
-    assert run(["report", "--schema"]) == 0
-    schema = orjson.loads(capsys.readouterr().out)
-    numbers = orjson.loads(write_report(prepared.path)[0].read_bytes())
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.Draft202012Validator(schema).validate(numbers)
-    assert "no other deciding rule" in schema["$defs"]["Rule"]["properties"]["alone"]["description"]
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.Draft202012Validator(schema).validate({**numbers, "counts": {"input": "many"}})
-    assert run(["report"]) == 2
-    assert "name a prepared corpus" in capsys.readouterr().err
