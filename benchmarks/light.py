@@ -31,7 +31,7 @@ from benchmarks.lights.work import Task, Work  # noqa: E402
 
 LENGTHS = (None, 32, 128, 512)
 BATCHES = (1, 32)
-NATURAL_TEXTS = {1: 96, 32: 24 * 32}
+NATURAL_TEXTS = {1: 96, 32: 16 * 32}
 """Texts of a pass; of a fixed length it is fewer, below."""
 FIXED_TEXTS = {1: 4, 32: 64}
 METRICS = ("early_exit_speedup", "early_exit_points_lost", "student_speedup", "pruned_speedup", "export_equal")
