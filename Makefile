@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 # Every test and demo process computes on its own core; two processes with two threads each only wait for one another.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install demo test test-slow test-flink test-spark test-release build sbom lint format bench clean
+.PHONY: install demo test test-slow test-flink test-spark test-release build sbom docs lint format bench clean
 
 install: $(STAMP)
 
@@ -55,6 +55,12 @@ test-release: install
 sbom: install
 	mkdir -p dist
 	$(BIN)/python .ci/sbom.py > dist/siliang.cdx.json
+
+# The site of docs/ in build/site; the pages of docs/reference are written from the code first.
+docs: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python .ci/reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 lint: install
 	$(BIN)/ruff check .
