@@ -10,6 +10,16 @@ ROOT = Path(__file__).resolve().parent.parent
 MEASURED = ("RESULTS.md", "ABLATION.md")
 
 
+def on_config(config: Any) -> Any:
+    """Pages that the navigation does not name stand at its end, so that none is lost."""
+    docs = Path(config.docs_dir)
+    named = set(re.findall(r"'([^']+\.md)'", str(config.nav)))
+    there = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")}
+    if left := sorted(there - named):
+        config.nav.append({"More": left})
+    return config
+
+
 def on_files(files: Any, config: Any) -> Any:
     for name in MEASURED:
         text = (ROOT / "benchmarks" / name).read_text(encoding="utf-8")
