@@ -1,11 +1,10 @@
 """The command line: siliang-trainer train | fill | evaluate | finetune | early-exit | calibrate |
-predict | export | quantise | card | doctor | info | plan | bench | sweep.
+predict | embed | export | quantise | card | doctor | info | plan | bench | sweep.
 
 Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C.
 """
 
 import json
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -15,8 +14,10 @@ import typer
 from trainer.commands import add_commands
 from trainer.console import ProgressMode, ProgressSeconds, errors, print_numbers, stopped
 from trainer.doctor.command import doctor
+from trainer.embed_command import embed
 from trainer.evaluate.command import evaluate
 from trainer.export.command import card, export, quantise
+from trainer.fill_command import fill
 from trainer.finetune.command import finetune
 from trainer.light.early_exit.command import calibrate, early_exit
 from trainer.model.presets import PRESETS
@@ -29,9 +30,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a training run.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _version(wanted: bool) -> None:
@@ -114,28 +112,8 @@ def train(
     )
 
 
-@app.command()
-def fill(
-    run: Run,
-    text: Annotated[str, typer.Argument(metavar='"TEXT WITH [MASK]"', help="Text to complete.", show_default=False)],
-    top: Annotated[int, typer.Option(min=1, max=1000, help="Pieces shown for each [MASK].")] = 5,
-    as_json: AsJson = False,
-) -> None:
-    """Print the likeliest pieces for each [MASK] of a text."""
-    with errors():
-        from trainer.fill import fill as fill_masks
-
-        gaps = fill_masks(run, text, top)
-    if as_json:
-        masks = [[asdict(candidate) for candidate in candidates] for candidates in gaps]
-        typer.echo(json.dumps({"text": text, "masks": masks}, ensure_ascii=False))
-        return
-    for number, candidates in enumerate(gaps, 1):
-        typer.echo(f"[MASK] {number}")
-        for candidate in candidates:
-            typer.echo(f"  {candidate.probability:6.1%}  {candidate.piece}")
-
-
+app.command()(fill)
+app.command()(embed)
 app.command()(evaluate)
 app.command()(finetune)
 app.command()(predict)

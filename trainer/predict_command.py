@@ -1,7 +1,6 @@
 """`siliang-trainer predict`, for every directory with a classifier in it."""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trainer.console import errors
+from trainer.fill_command import InputFormat
 from trainer.finetune.command import TextB
 from trainer.light.early_exit.command import Batch, Latency, Lose, Speed
 
 if TYPE_CHECKING:
     from trainer.finetune.prediction import Answer, Reader
+    from trainer.finetune.table import Row
     from trainer.light.early_exit.wish import Wish
 
 
@@ -31,9 +32,7 @@ def predict(
         str | None, typer.Option("--text", metavar="COL", help="Column of the text in a TSV, CSV or JSON lines.")
     ] = None,
     text_b: TextB = None,
-    input_format: Annotated[
-        str | None, typer.Option("--format", help="tsv, csv or jsonl, where the file's name does not tell.")
-    ] = None,
+    input_format: InputFormat = None,
     refuse_long: Annotated[
         bool, typer.Option("--refuse-long", help="A text longer than the model is an error, not cut.")
     ] = False,
@@ -94,28 +93,15 @@ def _line(found: dict[str, Any]) -> str:
     return f"{found['label']}\t{found['probability']:.4f}"
 
 
-def _rows(file: str, text: str | None, text_b: str | None, input_format: str | None, pair: bool) -> Iterator[Any]:
-    """Rows of a table, or lines of plain text (of a pair: with a tab between)."""
+def _rows(file: str, text: str | None, text_b: str | None, input_format: str | None, pair: bool) -> "Iterator[Row]":
     from trainer.config import ConfigError
-    from trainer.finetune.table import Columns, TableError, read_lines, read_rows
+    from trainer.finetune.table import Columns
+    from trainer.text_input import check_input, read_input
 
-    if input_format not in (None, "tsv", "csv", "jsonl"):
-        raise ConfigError(f"--format {input_format}: allowed: tsv, csv, jsonl")
+    columns = None if text is None else Columns(text, text_b)
+    check_input(columns, input_format)
     if text is not None and (text_b is not None) != pair:
         raise ConfigError(f"this classifier reads {'pairs: add --text-b COL' if pair else 'single texts: no --text-b'}")
-    if text is None and (text_b is not None or input_format is not None):
-        raise ConfigError("--text-b and --format belong to tables: add --text COL")
-    name = "standard input" if file == "-" else file
-    lines = sys.stdin.buffer if file == "-" else None
-    if text is not None:
-        path = f"{name}.{input_format}" if input_format else name
-        if lines is None and input_format:
-            try:
-                with open(file, "rb") as table:
-                    yield from read_rows(path, Columns(text, text_b), table)
-            except OSError as error:
-                raise TableError(f"{file}: cannot be read ({error.strerror})") from error
-            return
-        yield from read_rows(path, Columns(text, text_b), lines)
-        return
-    yield from read_lines(name, pair, lines)
+    if text is None and text_b is not None:
+        raise ConfigError("--text-b belongs to tables: add --text COL")
+    return read_input(file, columns, input_format, pair)

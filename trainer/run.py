@@ -23,7 +23,7 @@ from trainer.data.corpus_facts import corpus_facts
 from trainer.data.shards import Corpus, CorpusError
 from trainer.model.config import ModelConfig
 from trainer.model.encoder import Encoder
-from trainer.sections.task import TaskConfig
+from trainer.sections.task import KINDS, TaskConfig
 from trainer.tasks.build import build_task
 from trainer.tasks.task import Task
 from trainer.tokenizer import Tokenizer
@@ -177,6 +177,8 @@ def load_model(run: str | Path, device: torch.device | str = "cpu") -> Task:
                 )
             if described.get("task") == "classification":
                 raise RunError(f"{run}: holds a fine-tuned classifier, which `predict` uses; name the run it came from")
+            if described.get("task", "masked-lm") not in KINDS:
+                raise RunError(f"{run}: holds a model of task '{described['task']}', no run; name the run it came from")
             config = ModelConfig.model_validate(described["config"])
             # Runs from before there were several tasks name none but masked LM.
             task = TaskConfig.model_validate(described.get("task_config", {}))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,11 +15,9 @@ from trainer.model.encoder import Encoder
 from trainer.model.notes import NoteTable
 from trainer.notes import set_notes
 from trainer.run import RunDirectory, load_model
-from trainer.sections.task import TaskConfig
 from trainer.tasks.masked_lm import MaskedLM
 from trainer.tokenizer import Tokenizer
 
-RUN_TASKS: tuple[str, ...] = get_args(TaskConfig.model_fields["kind"].annotation)
 Kind = Literal["masked-lm", "classification", "regression", "tokens"]
 
 

@@ -1,6 +1,6 @@
 """[task]: what the encoder is trained to do."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -10,13 +10,15 @@ from trainer.sections.section import Section
 LEAST_CANDIDATES = 2
 """`<neither>` and one piece."""
 
+Kind = Literal["masked-lm", "multiple-choice", "replaced-token"]
+KINDS: tuple[str, ...] = get_args(Kind)
 _CONTROLLED = {"multiple-choice", "replaced-token"}
 
 
 class TaskConfig(Section):
     """An option that the chosen task or difficulty does not read is an error where it is not its default."""
 
-    kind: Literal["masked-lm", "multiple-choice", "replaced-token"] = "masked-lm"
+    kind: Kind = "masked-lm"
     """'masked-lm': predict the pieces behind the masks (BERT). 'multiple-choice': a small controller fills the masks;
     choose at each position among its candidates, or none of them (MC-BERT). 'replaced-token': the controller fills the
     masks; say which pieces are not the original ones (ELECTRA)."""

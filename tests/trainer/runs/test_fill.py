@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from schemas.vocabulary import CLS, FIRST_ORDINARY, MASK, SEP
+from trainer.cli import app
 from trainer.evaluate.held_out import evaluate_run
 from trainer.fill import FillError, fill
 from trainer.run import load_model
@@ -85,3 +87,33 @@ def test_evaluate_on_other_shards(finished_run: Path, prepared: Path, tmp_path: 
     code, errors = tools.invoke("evaluate", finished_run, "--shards", tmp_path / "none")
     assert code == 1
     assert "no manifest.json" in errors
+
+
+def test_a_file_says_what_single_texts_say(finished_run: Path, tmp_path: Path, tools) -> None:
+    texts = [f"{'the ' * (k % 7)}[MASK] of the [MASK] number {k}" for k in range(300)]
+    (tmp_path / "texts.txt").write_text("\n".join(texts))
+    (tmp_path / "texts.jsonl").write_text("\n".join(json.dumps({"n": k, "t": text}) for k, text in enumerate(texts)))
+    code, errors, output = tools.invoke_output("fill", finished_run, "--file", tmp_path / "texts.txt", "--json")
+    assert (code, errors) == (0, "")
+    found = [json.loads(line) for line in output.splitlines()]
+    assert [one["text"] for one in found] == texts
+    for k in (0, 5, 256, 299):
+        alone = fill(finished_run, texts[k])
+        for gap, expected in zip(found[k]["masks"], alone, strict=True):
+            assert [c["token_id"] for c in gap] == [c.token_id for c in expected]
+            assert [c["probability"] for c in gap] == pytest.approx([c.probability for c in expected], rel=1e-4)
+    table = tools.invoke_output("fill", finished_run, "--file", tmp_path / "texts.jsonl", "--text", "t", "--json")
+    assert table == (0, "", output)
+    _, _, printed = tools.invoke_output("fill", finished_run, "--file", tmp_path / "texts.txt", "--top", 1)
+    assert printed.splitlines()[:5:5] == [texts[0]]
+    done = CliRunner().invoke(app, ["fill", str(finished_run), "--file", "-", "--json"], input="a [MASK]\nb [MASK]\n")
+    assert [json.loads(line)["text"] for line in done.stdout.splitlines()] == ["a [MASK]", "b [MASK]"]
+
+
+def test_a_file_that_cannot_be_filled(finished_run: Path, tmp_path: Path, tools) -> None:
+    (tmp_path / "texts.txt").write_text("a [MASK]\nnone here\n")
+    code, errors = tools.invoke("fill", finished_run, "--file", tmp_path / "texts.txt")
+    assert (code, "texts.txt: line 2: the text has no [MASK]" in errors) == (2, True)
+    for arguments in ([], ["a [MASK]", "--file", tmp_path / "texts.txt"], ["a [MASK]", "--text", "t"]):
+        assert tools.invoke("fill", finished_run, *arguments)[0] == 2
+    assert tools.invoke("fill", finished_run, "--file", tmp_path / "none.txt")[0] == 1
