@@ -93,4 +93,16 @@ def _difference(one: Row, other: Row, work: Work, count: int = 256) -> float:
     return greatest
 
 
-BUILDERS: list[Builder] = [full, early_exit, early_exit_from_embeddings, half_depth, transformers]
+def onnx(work: Work) -> list[Row]:
+    """The full model in ONNX Runtime: in fp32, and with int8 weights."""
+    rows = []
+    for name, told, order in (("onnx", "fp32", ("export", "--format", "onnx")), ("int8", "int8", ("quantise",))):
+        path = work.directory / name
+        if not path.is_dir():
+            work.trainer(order[0], work.full, *order[1:], "--output", path)
+        metric = "int8" if name == "int8" else ""
+        rows.append(Row(f"full model, ONNX Runtime {told}", "onnx_runtime", {"path": str(path)}, metric=metric))
+    return rows
+
+
+BUILDERS: list[Builder] = [full, early_exit, early_exit_from_embeddings, half_depth, transformers, onnx]

@@ -1,6 +1,6 @@
 """A classifier that ONNX Runtime computes, for `predict`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +29,21 @@ class OnnxClassifier(BaseModel):
     longest: int
     """Positions of a row, at most."""
 
+    def logits(self, examples: Sequence[Example], numbers: Iterable[int]) -> NDArray[np.float32]:
+        """Of the examples `numbers` in one batch: [B, outputs], of words [B, T, outputs]. Raises as `answer`."""
+        batch = collate(examples, numbers, self.longest)
+        fed = {"input_ids": batch.tokens_BT.numpy(), "attention_mask": batch.segments_BT.numpy()}
+        (found,) = self.session.run(["logits"], fed)
+        if not np.isfinite(found).all():
+            raise CheckpointError("model.onnx: answers with numbers that are not finite; export it again")
+        return found
+
     def answer(self, examples: Sequence[Example]) -> Iterator[tuple[NDArray[np.float32], dict[str, Any]]]:
         """(logits [predictions, outputs], {}) of each example, in order. Raises CheckpointError for numbers that are
         not finite."""
         logits: list[Any] = [None] * len(examples)
         for numbers in scoring_batches(examples, BATCH_TOKENS):
-            batch = collate(examples, numbers, self.longest)
-            fed = {"input_ids": batch.tokens_BT.numpy(), "attention_mask": batch.segments_BT.numpy()}
-            (found,) = self.session.run(["logits"], fed)
-            if not np.isfinite(found).all():
-                raise CheckpointError("model.onnx: answers with numbers that are not finite; export it again")
+            found = self.logits(examples, numbers)
             for row, k in enumerate(numbers):
                 logits[k] = found[row, examples[k].at] if found.ndim == 3 else found[row : row + 1]
         for row_ in logits:

@@ -1,4 +1,4 @@
-"""The commands of docs/evaluate.md, finetune.md and light.md, as a user would type them, on tiny files."""
+"""The commands of docs/evaluate.md, finetune.md, light.md and export.md, as a user would type them, on tiny files."""
 
 import json
 import re
@@ -10,6 +10,8 @@ import pyarrow as pa
 import pytest
 
 import schemas.arrow
+
+CLASSIFIER = "siliang-trainer finetune RUN --train train.tsv --valid dev.tsv --text 1 --label 2 --output CLASSIFIER"
 
 
 @pytest.fixture
@@ -63,6 +65,11 @@ def run_all(found: list[str], tools) -> None:
             arguments += ["--set", "epochs=1", "--set", "seeds=1", "--set", "threads=1"]
         if arguments[0] in ("early-exit", "calibrate"):
             arguments += ["--set", "epochs=1", "--set", "latency_seconds=0.1", "--set", "threads=1"]
+        if arguments[0] == "train":
+            # Named again, a key is the later one's.
+            small = {"schedule.by": '"steps"', "schedule.steps": 2, "model.layers": 1, "model.width": 16}
+            small |= {"model.heads": 2, "model.feed_forward": 32, "evaluate.rows": 8, "system.threads": 1}
+            arguments += tools.sets([f"{key}={value}" for key, value in small.items()])
         if "--probe" in arguments:
             arguments += ["--probe-steps", "5"]
         code, errors, output = tools.invoke_output(*arguments)
@@ -74,11 +81,36 @@ def test_commands_of_early_exit(place: Path, finished_run: Path, tools) -> None:
     """Its section of docs/light.md; the others have tests of their own."""
     for name in ("dev.tsv", "other.tsv"):
         (place / name).write_text("a whale\t1\nher ship\t0\n" * 4 + f"{name}\t0\n")
-    run_all(
-        ["siliang-trainer finetune RUN --train train.tsv --valid dev.tsv --text 1 --label 2 --output CLASSIFIER"], tools
-    )
+    run_all([CLASSIFIER], tools)
     text = (tools.root / "docs" / "light.md").read_text(encoding="utf-8")
     section = text.split("\n## Early exit\n")[1].split("\n## ")[0]
     found = commands(section)
     assert len(found) == 7
     run_all(found, tools)
+
+
+def test_commands_from_shards_to_an_onnx_file(place: Path, tools) -> None:
+    shutil.copyfile(place / "dev.tsv", place / "test.tsv")
+    text = (tools.root / "docs" / "light.md").read_text(encoding="utf-8")
+    found = commands(text.split("\n## From shards to an ONNX file\n")[1].split("\n## ")[0])
+    assert len(found) == 5
+    run_all(found, tools)
+    assert (place / "classifier-onnx" / "model.onnx").is_file()
+
+
+@pytest.mark.slow
+def test_commands_of_export(place: Path, tools, monkeypatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(place / "modules"))
+    (place / "masked.txt").write_text("the [MASK]\n")
+    (place / "texts.jsonl").write_text('{"key": 7, "text": "the whale"}\n')
+    run_all(
+        [CLASSIFIER, "siliang-trainer train shards --output BERT --set model.norm=post --set model.positions=absolute"],
+        tools,
+    )
+    text = (tools.root / "docs" / "export.md").read_text(encoding="utf-8")
+    found = commands(text)
+    assert len(found) == 10
+    run_all(found, tools)
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(block, {})
