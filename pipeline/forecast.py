@@ -17,6 +17,7 @@ from pipeline.io import filesystem
 from pipeline.io.inputs import InputFile
 from pipeline.progress import StageProgress
 from pipeline.run import Preparation, Request
+from pipeline.runner import LOCAL
 from pipeline.stages import boilerplate, clean, count, deduplicate, encode, vocabulary
 from pipeline.stages.parts import PartRecord, finished_part
 from pipeline.text.rules import check_rules_config
@@ -49,8 +50,8 @@ DISK_PER_TEXT = {
 """Bytes left on the disk for each byte of text, below stages/ and as products: of 5 MB of English books, 2026-11-27."""
 MEMORY_MB = (800, 500, 750)
 """Peak of one process that does all; of a driver with workers; of each of these (RESULTS.md: 786 MB; two: 1,994)."""
-DROPPED_BYTES = 33
-"""In the driver for each dropped document (docs/scaling.md)."""
+DROPPED_PER_TEXT = 33 * 0.2 / 2000
+"""Bytes in the driver for each byte of text: 33 for a dropped document (scaling.md), taken as one in five of 2 kB."""
 EXPANSION = {".gz": 3.0, ".zst": 3.2, ".bz2": 3.8, ".xz": 4.0, ".lzma": 4.0, ".zip": 3.0, ".tgz": 3.0, ".parquet": 2.0}
 """Bytes of text for each stored byte, assumed."""
 
@@ -109,7 +110,7 @@ def forecast(request: Request) -> Forecast:
         finished = _finished(run, [record for record in found if record is not None])
         states |= dict.fromkeys(finished, "finished before")
     execution = request.execution
-    local = execution.runner == "FnApiRunner"
+    local = execution.runner == LOCAL
     workers = max(1, min(execution.workers, os.cpu_count() or 1))
     slowness = REFERENCE_CLEAN / measured_clean_mb_s()
     rate = rate_of_input(run.files, run.config) or REFERENCE_CLEAN / slowness
@@ -130,7 +131,7 @@ def forecast(request: Request) -> Forecast:
         took = 0.0 if over else seconds[name] if local else None
         stages.append(StageForecast(name, states[name], took, int(DISK_PER_TEXT.get(name, 0.0) * whole * share)))
     alone, driver, each = MEMORY_MB
-    memory = (alone if workers == 1 else driver + workers * each) + whole / 2000 * 0.2 * DROPPED_BYTES / 1e6
+    memory = (alone if workers == 1 else driver + workers * each) + whole * DROPPED_PER_TEXT / 1e6
     kinds: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     for file in run.files:

@@ -67,8 +67,6 @@ class Meter:
     def expect(self, step: str, directory: str, weights: Mapping[str, int]) -> None:
         """A job will write the sidecars that are the keys of `weights` into `directory`."""
         weighed = {name: weight or 1 for name, weight in weights.items()}
-        if not any(weights.values()):
-            weighed = dict.fromkeys(weights, 1)
         if not self._steps:
             self._step_began = time.monotonic()
         self._steps.append(_Step(directory, weighed, filesystem.stamps(directory)))

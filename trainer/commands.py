@@ -149,7 +149,7 @@ def sweep(
     progress_seconds: ProgressSeconds = 10.0,
 ) -> None:
     """Try learning rates on short runs and let the better half go on, twice as long each time."""
-    with errors(f"{output} keeps the runs; the same command goes on", "--output"):
+    with errors(f"{output} keeps the runs", ""):
         from trainer.config import ConfigError
         from trainer.progress import ProgressLine
         from trainer.sweep import sweep as run_sweep

@@ -36,18 +36,18 @@ ProgressSeconds = Annotated[
 ]
 
 
-def stopped(kept: str, resume: str = "") -> NoReturn:
-    """Ends the command after Ctrl-C: says what is kept and, with `resume`, the command that goes on (this one and what
-    `resume` adds to it)."""
+def stopped(kept: str, resume: str | None = None) -> NoReturn:
+    """Ends the command after Ctrl-C: says what is kept and, unless `resume` is None, the command that goes on: this one
+    and the flag `resume`, if it is not there yet."""
     typer.echo(f"stopped; {kept}", err=True)
-    if resume:
+    if resume is not None:
         arguments = sys.argv[1:] + [flag for flag in resume.split() if flag not in sys.argv]
         typer.echo(f"go on with:\n  siliang-trainer {shlex.join(arguments)}", err=True)
     raise typer.Exit(INTERRUPTED)
 
 
 @contextmanager
-def errors(kept: str = "nothing was written", resume: str = "") -> Iterator[None]:
+def errors(kept: str = "nothing was written", resume: str | None = None) -> Iterator[None]:
     """Errors meant for the user become lines on stderr and an exit code; others are bugs and keep their traceback.
 
     kept, resume: what `stopped` tells after Ctrl-C.

@@ -44,6 +44,10 @@ def test_json_progress_tells_each_stage_and_its_parts(raw, tmp_path, config_file
     assert {event["total"] for event in readings if event["total"]} == {parts}
     assert [event["done"] for event in readings] == sorted(event["done"] for event in readings)
     assert all(event["rate"] > 0 for event in readings if event["done"])
+    for command in ("report", "tune"):
+        done = siliang_pipeline(command, tmp_path / "o", "--progress", "json")
+        assert [event["event"] for event in events(done.stderr)][:1] == ["begin"], done.stderr
+        assert [event["stage"] for event in events(done.stderr) if event["event"] == "end"] == [command]
     quiet = siliang_pipeline("report", tmp_path / "o", "--progress", "none")
     assert (quiet.returncode, quiet.stderr) == (0, "")
     plain = siliang_pipeline("tune", tmp_path / "o", "--progress", "plain")
