@@ -68,6 +68,7 @@ def test_the_schemas_accept_the_documented_configs_and_refuse_others():
     assert described.startswith("Pieces wanted")
 
 
+@pytest.mark.slow
 def test_the_commands_print_them():
     assert json.loads(python("-m", "pipeline", "schema").stdout) == json.loads(json.dumps(pipeline_schema()))
     assert json.loads(python("-m", "trainer", "schema", "finetune").stdout) == trainer_schema("finetune")
