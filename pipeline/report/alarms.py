@@ -1,8 +1,8 @@
-"""What deserves a look before the corpus is used: plain thresholds over the counts of the report."""
+"""What deserves a look before the corpus is used: plain thresholds over the numbers of the report."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from pipeline.report.model import Alarm, Duplicates, Rule, Source, Tokens
+from pipeline.report.model import Alarm, Duplicates, Language, Rule, Source, Splits, Tokens
 from schemas.manifest import Counts
 
 LOST_SHARE = 0.30
@@ -15,21 +15,37 @@ itself or another."""
 BYTE_FALLBACK_SHARE = 0.02
 GROUP_SHARE = 0.01
 """Of the input, one kept document with all that was removed as its duplicates."""
+UNEXPECTED_SHARE = 0.01
+"""Of the kept records: a language below it was hardly meant, where the config names none."""
+FOREIGN_SHARE = 0.10
+"""Of the records with text, in languages that the config does not keep."""
 FEW_VALID_DOCUMENTS = 10
 FEW_VALID_TOKENS = 1_000
 NAMED = 8
-"""Alarms of one kind; beyond it their number is told."""
+"""Alarms of one kind, and names in one; beyond it their number is told."""
+_LEVELS = ("alarm", "warning", "note")
+
+
+def sorted_by_level(alarms: Iterable[Alarm]) -> tuple[Alarm, ...]:
+    """The worst first; those of one level stay in their order."""
+    return tuple(sorted(alarms, key=lambda alarm: _LEVELS.index(alarm.level)))
 
 
 def _percent(share: float) -> str:
     return f"{share * 100:.1f} %"
 
 
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - 4 * NAMED
+    return ", ".join(names[: 4 * NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def _bounded(alarms: list[Alarm], title: str) -> list[Alarm]:
     more = len(alarms) - NAMED
     if more <= 0:
         return alarms
-    return [*alarms[:NAMED], Alarm(level=alarms[0].level, title=title, detail=f"{more:,} more of the same kind.")]
+    rest = alarms[0].model_copy(update={"title": title, "value": None, "detail": f"{more:,} more of the same kind."})
+    return [*alarms[:NAMED], rest]
 
 
 def contradictions(audit: Counts, manifest: Counts) -> list[Alarm]:
@@ -41,28 +57,72 @@ def contradictions(audit: Counts, manifest: Counts) -> list[Alarm]:
             for name in Counts.model_fields
             if getattr(audit, name) != getattr(manifest, name)
         )
-        detail = f"Audit rows against the manifest: {told}. Run `siliang-pipeline verify`, then `prepare` again."
-        found.append(Alarm(level="alarm", title="The audit does not match the manifest", detail=detail))
+        found.append(
+            Alarm(
+                kind="contradiction",
+                level="alarm",
+                title="The audit does not match the manifest",
+                detail=f"Audit rows against the manifest: {told}.",
+                remedy="Run `siliang-pipeline verify`, then `prepare` again.",
+                section="flow",
+            )
+        )
     if not audit.kept:
-        found.append(Alarm(level="alarm", title="Nothing was kept", detail=f"{audit.input:,} records came in."))
+        found.append(
+            Alarm(
+                kind="nothing_kept",
+                level="alarm",
+                title="Nothing was kept",
+                value=0,
+                limit=1,
+                unit="count",
+                detail=f"{audit.input:,} records came in.",
+                remedy="See which rule decided, and what `siliang-pipeline tune` says of its limit.",
+                section="rules",
+            )
+        )
     return found
 
 
-def _records_removed(source: Source) -> tuple[int, str]:
-    return -source.removed.total, source.name
+def leaks(splits: Splits) -> list[Alarm]:
+    return [
+        Alarm(
+            kind="leak",
+            level="alarm",
+            title=f"Held-out text can be met in training: {check.found:,} times",
+            value=check.found,
+            limit=0,
+            unit="count",
+            detail=f"“{check.title}” does not hold: {check.found:,} of {check.looked_at or 0:,}.",
+            remedy="Run `siliang-pipeline verify`; if the files are sound, this is a bug: please report it.",
+            section="splits",
+        )
+        for check in splits.checks
+        if check.found
+    ]
 
 
 def removals(sources: Sequence[Source]) -> list[Alarm]:
     """Sources of which deduplication removed more than REMOVED_SHARE, most records first."""
-    worst = sorted((source for source in sources if source.deduplicated > REMOVED_SHARE), key=_records_removed)
+    worst = sorted(
+        (source for source in sources if source.deduplicated > REMOVED_SHARE),
+        key=lambda source: (-source.removed.total, source.name),
+    )
     return _bounded(
         [
             Alarm(
+                kind="source_duplicates",
                 level="alarm",
                 title=f"Source {source.name} lost {_percent(source.deduplicated)} of its documents to deduplication",
+                value=source.deduplicated,
+                limit=REMOVED_SHARE,
+                unit="share",
                 detail=f"Of {source.reached:,} that passed the rules {source.removed.exact:,} were removed as exact "
                 f"copies, {source.removed.near:,} as near-duplicates, {source.removed.contained:,} as contained and "
-                f"{source.removed.protected:,} as protected. Read some with `siliang-pipeline inspect --duplicates`.",
+                f"{source.removed.protected:,} as protected.",
+                remedy="Read some with `siliang-pipeline inspect DIR --duplicates`; where one source should win over "
+                "another, set input.priority.",
+                section="duplicates",
             )
             for source in worst
         ],
@@ -70,26 +130,40 @@ def removals(sources: Sequence[Source]) -> list[Alarm]:
     )
 
 
-def _records_lost(source: Source) -> tuple[int, str]:
-    return source.counts.kept - source.counts.input, source.name
-
-
 def losses(sources: Sequence[Source]) -> list[Alarm]:
     """Sources that lost more than LOST_SHARE, most lost records first."""
-    title = "Sources lost much of their records"
-    worst = sorted((source for source in sources if source.lost > LOST_SHARE), key=_records_lost)
+    worst = sorted(
+        (source for source in sources if source.lost > LOST_SHARE),
+        key=lambda source: (source.counts.kept - source.counts.input, source.name),
+    )
     return _bounded(
         [
             Alarm(
+                kind="source_lost",
                 level="warning",
                 title=f"Source {source.name} lost {_percent(source.lost)} of its records",
+                value=source.lost,
+                limit=LOST_SHARE,
+                unit="share",
                 detail=f"{source.counts.input:,} came in, {source.counts.kept:,} stayed: {source.counts.filtered:,} "
                 f"filtered, {source.counts.duplicate:,} duplicates, {source.counts.quarantined:,} quarantined.",
+                remedy=_remedy_of_loss(source),
+                section="flow",
             )
             for source in worst
         ],
-        title,
+        "Sources lost much of their records",
     )
+
+
+def _remedy_of_loss(source: Source) -> str:
+    counts = source.counts
+    if counts.filtered >= max(counts.duplicate, counts.quarantined):
+        rule = source.filtered_by[0].name if source.filtered_by else "a rule"
+        return f"Most went by {rule}: read them with `inspect DIR --rule`, and try other limits with `tune DIR`."
+    if counts.duplicate >= counts.quarantined:
+        return "Most are duplicates: read some with `inspect DIR --duplicates`."
+    return "Most could not be read: see the reasons of quarantine, and input.text_fields or input.formats."
 
 
 def quarantine(counts: Counts, limit: float) -> list[Alarm]:
@@ -97,29 +171,141 @@ def quarantine(counts: Counts, limit: float) -> list[Alarm]:
     share = counts.quarantined / counts.input if counts.input else 0.0
     if not counts.quarantined or share <= QUARANTINE_SHARE * limit:
         return []
-    detail = f"{counts.quarantined:,} of {counts.input:,} records; the run fails above {_percent(limit)}."
-    return [Alarm(level="alarm", title=f"{_percent(share)} of the records are quarantined", detail=detail)]
+    return [
+        Alarm(
+            kind="quarantine",
+            level="alarm",
+            title=f"{_percent(share)} of the records are quarantined",
+            value=share,
+            limit=QUARANTINE_SHARE * limit,
+            unit="share",
+            detail=f"{counts.quarantined:,} of {counts.input:,} records; the run fails above {_percent(limit)} "
+            "(input.max_quarantined).",
+            remedy="See the reasons below the rules: a wrong format or text field makes whole files unreadable.",
+            section="rules",
+        )
+    ]
 
 
 def validation(tokens: Tokens, share: float) -> list[Alarm]:
     """`share`: of the documents, that the config holds out."""
-    if not tokens.valid_documents:
-        detail = f"shards.valid_share is {share:g}; {tokens.train_documents:,} documents are in train."
-        return [
-            Alarm(level="alarm" if share else "note", title="No document is held out for validation", detail=detail)
-        ]
     if tokens.valid_documents >= FEW_VALID_DOCUMENTS and tokens.valid >= FEW_VALID_TOKENS:
         return []
-    detail = f"{tokens.valid_documents:,} documents, {tokens.valid:,} tokens: held-out loss will be noisy."
-    return [Alarm(level="warning", title="Validation is nearly empty", detail=f"{detail} Raise shards.valid_share.")]
+    empty = not tokens.valid_documents
+    return [
+        Alarm(
+            kind="validation",
+            level=("alarm" if share else "note") if empty else "warning",
+            title="No document is held out for validation" if empty else "Validation is nearly empty",
+            value=tokens.valid_documents,
+            limit=FEW_VALID_DOCUMENTS,
+            unit="count",
+            detail=f"{tokens.valid_documents:,} documents with {tokens.valid:,} tokens are held out, "
+            f"{tokens.train_documents:,} are in train (shards.valid_share is {share:g}).",
+            remedy="Raise shards.valid_share: the held-out loss of so little text is noise.",
+            section="splits",
+        )
+    ]
+
+
+def languages(found: Sequence[Language], keep: Sequence[str]) -> list[Alarm]:
+    """`keep`: languages that the config keeps; none: all."""
+    kept = sum(language.kept for language in found)
+    if not keep:
+        odd = [language for language in found if 0 < language.kept < UNEXPECTED_SHARE * kept and language.name != "und"]
+        if not odd:
+            return []
+        share = sum(language.kept for language in odd) / kept
+        return [
+            Alarm(
+                kind="language",
+                level="note",
+                title=f"{len(odd)} language{'s' if len(odd) > 1 else ''} with under "
+                f"{_percent(UNEXPECTED_SHARE)} of the kept records",
+                value=share,
+                limit=UNEXPECTED_SHARE,
+                unit="share",
+                detail=f"{_percent(share)} of the kept records together: "
+                f"{_listed([f'{language.name} {language.kept:,}' for language in odd])}.",
+                remedy="Where these are not meant, list the wanted ones in language.keep.",
+                section="languages",
+            )
+        ]
+    alarms = []
+    strangers = [language for language in found if language.name not in keep and language.kept]
+    if strangers:
+        count = sum(language.kept for language in strangers)
+        alarms.append(
+            Alarm(
+                kind="language",
+                level="alarm",
+                title=f"{count:,} kept records are in languages that were not wanted",
+                value=count,
+                limit=0,
+                unit="count",
+                detail=_listed([f"{language.name} {language.kept:,}" for language in strangers]) + ".",
+                remedy="language.keep names other languages: is language.keep among rules.disable?",
+                section="languages",
+            )
+        )
+    told = sum(language.kept + language.dropped for language in found)
+    foreign = sum(language.kept + language.dropped for language in found if language.name not in keep)
+    if told and foreign > FOREIGN_SHARE * told:
+        alarms.append(
+            Alarm(
+                kind="foreign_input",
+                level="warning",
+                title=f"{_percent(foreign / told)} of the records are in languages that are not kept",
+                value=foreign / told,
+                limit=FOREIGN_SHARE,
+                unit="share",
+                detail=f"{foreign:,} of {told:,} records with text; language.keep is {_listed(list(keep))}.",
+                remedy="Look at the sources they come from, or widen language.keep.",
+                section="languages",
+            )
+        )
+    return alarms
+
+
+def boilerplate(sources: Sequence[Source]) -> list[Alarm]:
+    alarms = []
+    for source in sources:
+        text = source.boilerplate + source.chars_kept
+        if source.boilerplate > LOST_SHARE * text:
+            share = source.boilerplate / text
+            alarms.append(
+                Alarm(
+                    kind="boilerplate",
+                    level="warning",
+                    title=f"{_percent(share)} of the text of source {source.name} was cut as boilerplate",
+                    value=share,
+                    limit=LOST_SHARE,
+                    unit="share",
+                    detail=f"{source.boilerplate:,} of {text:,} characters.",
+                    remedy="Read the lines below; documents that are variants of one another can make their own text "
+                    "boilerplate. See boilerplate.min_share and boilerplate.max_shared.",
+                    section="boilerplate",
+                )
+            )
+    return _bounded(alarms, "Sources lost much of their text as boilerplate")
 
 
 def vocabulary(tokens: Tokens) -> list[Alarm]:
     if tokens.byte_fallback_share <= BYTE_FALLBACK_SHARE:
         return []
-    detail = "Characters outside the vocabulary are spelt byte by byte; raise vocabulary.character_coverage or size."
-    title = f"{_percent(tokens.byte_fallback_share)} of the tokens are byte fallback"
-    return [Alarm(level="warning", title=title, detail=detail)]
+    return [
+        Alarm(
+            kind="byte_fallback",
+            level="warning",
+            title=f"{_percent(tokens.byte_fallback_share)} of the tokens are byte fallback",
+            value=tokens.byte_fallback_share,
+            limit=BYTE_FALLBACK_SHARE,
+            unit="share",
+            detail="Characters outside the vocabulary are spelt byte by byte.",
+            remedy="Raise vocabulary.character_coverage or vocabulary.size; the table by language shows where.",
+            section="vocabulary",
+        )
+    ]
 
 
 def groups(duplicates: Duplicates) -> list[Alarm]:
@@ -127,9 +313,15 @@ def groups(duplicates: Duplicates) -> list[Alarm]:
     return _bounded(
         [
             Alarm(
+                kind="group",
                 level="warning",
                 title=f"{group.removed:,} records are duplicates of one document",
+                value=group.share,
+                limit=GROUP_SHARE,
+                unit="share",
                 detail=f"{_percent(group.share)} of the input, with the one kept: {group.record or group.doc_id}.",
+                remedy="Is it an error page, a template or a placeholder? Then drop it by a rule, the kept one too.",
+                section="duplicates",
             )
             for group in large
         ],
@@ -141,18 +333,36 @@ def unexamined(duplicates: Duplicates) -> list[Alarm]:
     search = duplicates.search
     if search is None or not search.unexamined:
         return []
-    detail = (
-        f"Candidates of {search.overfull or 0:,} buckets over deduplicate.bucket_cap were compared in "
-        f"{search.rounds or 0:,} further rounds; a near-duplicate among these pairs stays."
-    )
-    title = f"{search.unexamined:,} pairs of very large buckets were not looked at"
-    return [Alarm(level="note", title=title, detail=detail)]
+    return [
+        Alarm(
+            kind="unexamined",
+            level="note",
+            title=f"{search.unexamined:,} pairs of very large buckets were not looked at",
+            value=search.unexamined,
+            limit=0,
+            unit="count",
+            detail=f"Candidates of {search.overfull or 0:,} buckets over deduplicate.bucket_cap were compared in "
+            f"{search.rounds or 0:,} further rounds; a near-duplicate among these pairs stays.",
+            remedy="Raise deduplicate.bucket_cap if near-duplicates of this kind matter.",
+            section="duplicates",
+        )
+    ]
 
 
 def silent_rules(rules: Sequence[Rule]) -> list[Alarm]:
     names = sorted(rule.name for rule in rules if rule.decides and not rule.decided)
     if not names:
         return []
-    listed = ", ".join(names[: 4 * NAMED]) + (f" and {len(names) - 4 * NAMED} more" if len(names) > 4 * NAMED else "")
-    plural = "s" if len(names) > 1 else ""
-    return [Alarm(level="note", title=f"{len(names)} rule{plural} decided against no record", detail=f"{listed}.")]
+    return [
+        Alarm(
+            kind="silent_rules",
+            level="note",
+            title=f"{len(names)} rule{'s' if len(names) > 1 else ''} decided against no record",
+            value=len(names),
+            limit=0,
+            unit="count",
+            detail=f"{_listed(names)}.",
+            remedy="Right for clean text; else see with `tune DIR` what a tighter limit would drop.",
+            section="rules",
+        )
+    ]

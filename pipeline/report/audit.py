@@ -14,13 +14,15 @@ GROUPED_BATCHES = 48
 """Record batches looked at together: 48 x 1024 rows amortise the calls and stay far under 100 MB."""
 
 
-def _open(path: Path, columns: Sequence[str] | None) -> pa.ipc.RecordBatchFileReader:
+def open_audit(path: Path, columns: Sequence[str] | None, mapped: bool = True) -> pa.ipc.RecordBatchFileReader:
+    """columns: those to read, None for all. mapped: False reads through a buffer, so that the pages of a large file do
+    not count as this process's memory. Raises SchemaError where the file is missing, damaged or not an audit."""
     reader = open_shard(path, AUDIT)
     if columns is None:
         return reader
     fields = sorted(AUDIT.get_field_index(name) for name in columns)
     options = pa.ipc.IpcReadOptions(included_fields=fields)
-    return pa.ipc.open_file(pa.memory_map(str(path), "r"), options=options)
+    return pa.ipc.open_file(pa.memory_map(str(path), "r") if mapped else pa.OSFile(str(path)), options=options)
 
 
 def tables(directory: Path, files: Sequence[FileEntry], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -29,7 +31,7 @@ def tables(directory: Path, files: Sequence[FileEntry], columns: Sequence[str] |
     Raises SchemaError (schemas.shard) where a file is missing, damaged or not an audit.
     """
     for entry in files:
-        reader = _open(directory / entry.path, columns)
+        reader = open_audit(directory / entry.path, columns)
         for start in range(0, reader.num_record_batches, GROUPED_BATCHES):
             stop = min(start + GROUPED_BATCHES, reader.num_record_batches)
             table = pa.Table.from_batches([reader.get_batch(index) for index in range(start, stop)], reader.schema)
@@ -49,7 +51,7 @@ def select(
     """
     for entry in files:
         path = directory / entry.path
-        narrow, whole = _open(path, columns), _open(path, None)
+        narrow, whole = open_audit(path, columns), open_audit(path, None)
         for index in range(narrow.num_record_batches):
             mask = condition(narrow.get_batch(index))
             if pc.any(mask).as_py():

@@ -1,17 +1,21 @@
-"""From a prepared directory to the report's data: manifest, audit, frequency, notes, vocabulary, run.json."""
+"""From a prepared directory to the report's data: manifest, audit, frequency, notes, shards, vocabulary, run.json."""
 
-import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from pipeline.config import PipelineConfig
 from pipeline.report import alarms, frequency, vocabulary
-from pipeline.report.audit import tables
 from pipeline.report.boilerplate import boilerplate, characters_cut
-from pipeline.report.model import Alarm, Performance, Provenance, Report, Rule
-from pipeline.report.rules import RuleCounts
-from pipeline.report.scan import Scan
+from pipeline.report.duplicates import Key
+from pipeline.report.examples import Shelf
+from pipeline.report.model import Alarm, Duplicates, Performance, Report
+from pipeline.report.provenance import provenance
+from pipeline.report.scan import Scan, scan
+from pipeline.report.splits import splits
+from pipeline.report.summaries import languages, quarantine, rules, scripts, shown_rules, sources
+from pipeline.text.privacy import RULE as PRIVACY
 from schemas.manifest import Manifest, ManifestError, read_manifest
 
 RUN = "report/run.json"
@@ -26,57 +30,60 @@ def collect(directory: str | Path) -> Report:
     root = Path(directory)
     manifest = read_manifest(root)
     config = _config(manifest, root)
-    audit = manifest.under("audit")
-    scan = Scan()
-    for table in tables(root, audit):
-        scan.add(table)
-    counts = scan.counts()
-    sources = scan.source_summaries(characters_cut(root))
-    rules = _rules(scan, manifest)
-    duplicates = scan.duplicates.summary(root, audit, config.deduplicate, counts.input)
-    chars_kept = sum(source.chars_kept for source in sources)
+    found = scan(root, manifest, config)
+    counts = found.counts()
+    shown = shown_rules(found, manifest)
+    quarantined = [near for best in found.quarantined.values() for near in best.values()]
+    scored = [one.near for rule in shown for one in rule.examples]
+    chosen = [*scored, *quarantined, *found.duplicates.chosen(), *found.repairs.chosen()]
+    shelf = Shelf(root, manifest.under("audit"), chosen)
+    by_source = sources(found, characters_cut(root))
+    duplicates = _duplicates(found, root, manifest, config, shelf)
+    chars_kept = sum(source.chars_kept for source in by_source)
     tokens = frequency.tokens(root, manifest, chars_kept)
-    cut, much_cut = boilerplate(root, sources)
+    told = rules(shown, shelf)
+    held_out = splits(root, manifest)
+    cut = boilerplate(root)
+    spoken = languages(found)
     performance, unreadable = _performance(root)
     return Report(
-        alarms=(
-            *alarms.contradictions(counts, manifest.counts),
-            *alarms.quarantine(counts, config.input.max_quarantined),
-            *alarms.validation(tokens, config.shards.valid_share),
-            *alarms.removals(sources),
-            *alarms.losses(sources),
-            *much_cut,
-            *alarms.groups(duplicates),
-            *alarms.unexamined(duplicates),
-            *alarms.vocabulary(tokens),
-            *alarms.silent_rules(rules),
-            *unreadable,
+        alarms=alarms.sorted_by_level(
+            [
+                *alarms.contradictions(counts, manifest.counts),
+                *alarms.leaks(held_out),
+                *alarms.quarantine(counts, config.input.max_quarantined),
+                *alarms.validation(tokens, config.shards.valid_share),
+                *alarms.removals(by_source),
+                *alarms.losses(by_source),
+                *alarms.languages(spoken, config.language.keep),
+                *alarms.boilerplate(by_source),
+                *alarms.groups(duplicates),
+                *alarms.unexamined(duplicates),
+                *alarms.vocabulary(tokens),
+                *alarms.silent_rules(told),
+                *unreadable,
+            ]
         ),
         counts=counts,
-        chars_in=sum(source.chars_in for source in sources),
+        chars_in=sum(source.chars_in for source in by_source),
         chars_kept=chars_kept,
-        sources=sources,
-        rules=rules,
-        quarantine=scan.quarantine(),
+        sources=by_source,
+        rules=told,
+        quarantine=quarantine(found, shelf),
         duplicates=duplicates,
+        languages=spoken,
+        scripts=scripts(found),
+        lengths=found.lengths.summary(),
+        privacy=found.repairs.privacy(shelf, sum(n for (_, rule), n in found.filtered.items() if rule == PRIVACY)),
+        repairs=found.repairs.repairs(shelf),
         boilerplate=cut,
-        languages=scan.language_summaries(),
-        lengths=scan.lengths(),
-        repairs=scan.repair_counts(),
         tokens=tokens,
+        vocabulary=vocabulary.reported(root, manifest),
         words=frequency.words(root, manifest),
         rare=frequency.rare(root, manifest),
-        vocabulary=vocabulary.reported(root, manifest),
+        splits=held_out,
         performance=performance,
-        provenance=Provenance(
-            schema_=manifest.schema_,
-            corpus_digest=hashlib.sha256(manifest.to_bytes()).hexdigest(),
-            files=len(manifest.files),
-            bytes=sum(entry.bytes for entry in manifest.files),
-            versions=manifest.versions,
-            fingerprints=manifest.fingerprints,
-            config=manifest.config,
-        ),
+        provenance=provenance(manifest),
     )
 
 
@@ -89,14 +96,17 @@ def _config(manifest: Manifest, root: Path) -> PipelineConfig:
         raise ManifestError(f"{root / 'manifest.json'}: field '{where}': {first['msg']}") from error
 
 
-def _rules(scan: Scan, manifest: Manifest) -> tuple[Rule, ...]:
-    """Those that decided most first, then by name. The manifest also names the rules that could have decided."""
-    summaries = []
-    for name in scan.rules.rules.keys() | scan.filtered.keys():
-        decided = scan.filtered[name]
-        seen = scan.rules.rules.get(name, RuleCounts())
-        summaries.append(seen.summary(name, decided, decided > 0 or name in manifest.rules))
-    return tuple(sorted(summaries, key=lambda rule: (-rule.decided, rule.name)))
+def _duplicates(found: Scan, root: Path, manifest: Manifest, config: PipelineConfig, shelf: Shelf) -> Duplicates:
+    def texts(directory: Path, keys: Iterable[Key]) -> dict[Key, str]:
+        if not (directory / "stages").is_dir():
+            return {}
+        from pipeline.inspect.texts import texts_of  # imports Beam, which a report of a finished corpus can do without
+
+        return texts_of(directory, keys)
+
+    return found.duplicates.summary(
+        root, manifest.under("audit"), config.deduplicate, found.counts().input, shelf, texts
+    )
 
 
 def _performance(root: Path) -> tuple[Performance | None, list[Alarm]]:
@@ -108,4 +118,13 @@ def _performance(root: Path) -> tuple[Performance | None, list[Alarm]]:
         return Performance.model_validate_json(path.read_bytes()), []
     except (OSError, ValidationError) as error:
         detail = f"{RUN}: {str(error).splitlines()[0]}"
-        return None, [Alarm(level="note", title="The run's measurements cannot be read", detail=detail)]
+        return None, [
+            Alarm(
+                kind="unreadable_run",
+                level="note",
+                title="The run's measurements cannot be read",
+                detail=detail,
+                remedy="Nothing depends on them; the next `siliang-pipeline prepare` writes them anew.",
+                section="performance",
+            )
+        ]

@@ -1,45 +1,38 @@
 """What was removed as a copy, with the kept document that justifies it, and the largest groups."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from pipeline.config import DeduplicateConfig
 from pipeline.dedup.banding import s_curve
-from pipeline.report.audit import select, tables
-from pipeline.report.examples import NAME_LIMIT, Nearest, Order, example, positions
-from pipeline.report.model import Duplicates, Example, Group, Histogram, Kind, Pair, Search
+from pipeline.inspect.words import WordDifference, word_difference
+from pipeline.report.examples import TEXT_LIMIT, Shelf, example
+from pipeline.report.groups import GROUP_BUCKETS, buckets, kept_documents, largest_groups, unknown
+from pipeline.report.model import Difference, Duplicates, Example, Group, Histogram, Kind, Pair, Run, Search
+from pipeline.report.nearest import Near, Nearest
+from pipeline.report.rows import Rows, positions
 from pipeline.report.visible import cut
 from schemas.manifest import FileEntry
 
 JACCARD_BINS = 50
-GROUP_BUCKETS = 1 << 20
-"""Copies are counted by the first five hex digits of the kept doc_id; only the fullest buckets are counted by doc_id.
-Exact for the groups shown unless over GROUP_CANDIDATES buckets are fuller than the largest group."""
-GROUP_CANDIDATES = 4096
-LARGEST_GROUPS = 10
 KINDS: tuple[Kind, ...] = ("near", "contained", "exact", "protected")
 SHOWN_PAIRS: dict[Kind, int] = {"near": 6, "contained": 3, "exact": 3, "protected": 3}
-GROUPED = ("exact", "near", "contained")
-"""Kinds of duplicates of a kept document."""
+HUNKS = 4
+"""Changes shown of a pair, each with at most HUNK_RUNS runs of words."""
+HUNK_RUNS = 12
 FACTS = "stages/deduplicate/done.json"
 
-
-@dataclass(frozen=True)
-class _Removed:
-    kind: Kind
-    jaccard: float | None
-    removed: Example
-    kept_id: str
-    kept_record: str
+Key = tuple[str, str]
+"""(record, doc_id)"""
+Texts = Callable[[Path, Iterable[Key]], dict[Key, str]]
+"""pipeline.inspect.texts.texts_of"""
 
 
 class DuplicateScan:
@@ -52,36 +45,53 @@ class DuplicateScan:
         """Of near-duplicates those of the least Jaccard first: the removals that rest on the least resemblance."""
         self.buckets = np.zeros(GROUP_BUCKETS, np.int64)
 
-    def add(self, table: pa.Table, order: Order) -> None:
-        kind = positions(table["kind"], KINDS)
-        rows = np.flatnonzero(kind >= 0)
-        kind = kind[rows]
-        jaccard = table["jaccard"].to_numpy()[rows].astype(np.float64)
+    def add(self, rows: Rows) -> None:
+        kind = positions(rows.column("kind"), KINDS)
+        which = np.flatnonzero(kind >= 0)
+        if not len(which):
+            return
+        kind = kind[which]
+        jaccard = rows.column("jaccard").take(pa.array(which)).to_numpy(zero_copy_only=False).astype(np.float64)
         near = np.flatnonzero((kind == KINDS.index("near")) & np.isfinite(jaccard))
         self.counts.update({name: int((kind == number).sum()) for number, name in enumerate(KINDS)})
         # 0.8 * 50 is 40.00000000000001 and 0.58 * 50 is 28.999999999999996: both belong to the bin they open.
         bins = np.clip((jaccard[near] * JACCARD_BINS + 1e-9).astype(np.int64), 0, JACCARD_BINS - 1)
         self.jaccard += np.bincount(bins, minlength=JACCARD_BINS)
-        grouped = table["duplicate_of"].take(rows[kind != KINDS.index("protected")])
-        self.buckets += np.bincount(_buckets(grouped), minlength=GROUP_BUCKETS)
+        grouped = rows.column("duplicate_of").take(pa.array(which[kind != KINDS.index("protected")])).drop_null()
+        self.buckets += np.bincount(buckets(grouped), minlength=GROUP_BUCKETS)
         for number, (name, best) in enumerate(self.shown.items()):
             some = near if name == "near" else np.flatnonzero(kind == number)
-            distance = jaccard[some] if name == "near" else np.zeros(len(some))
-            for position in order.nearest(rows[some], distance, best.count).tolist():
-                row = int(rows[some[position]])
-                best.offer(table, row, distance[position], partial(_removed, table, row, name))
+            best.offer(rows, which[some], jaccard[some] if name == "near" else None)
+
+    def merge(self, other: "DuplicateScan") -> None:
+        self.counts.update(other.counts)
+        self.jaccard += other.jaccard
+        self.buckets += other.buckets
+        for name, nearest in other.shown.items():
+            self.shown[name].merge(nearest)
+
+    def chosen(self) -> list[Near]:
+        return [near for best in self.shown.values() for near in best.values()]
 
     def summary(
-        self, directory: Path, files: Sequence[FileEntry], config: DeduplicateConfig, records: int
+        self,
+        root: Path,
+        files: Sequence[FileEntry],
+        config: DeduplicateConfig,
+        records: int,
+        shelf: Shelf,
+        texts: Texts,
     ) -> Duplicates:
-        """Looks at the audit twice more: for the largest groups, and for the kept side of what is told.
+        """Looks at ids and verdicts of the audit twice more: for the largest groups, and for the kept documents.
 
-        `records`: of the whole input.
+        records: of the whole input. shelf: holds `chosen()`. texts: reads clean texts where they are still at hand.
         """
-        groups = _largest(directory, files, self.buckets)
+        groups = largest_groups(root, files, self.buckets)
+        removed = [(kind, shelf.row(near)) for kind, best in self.shown.items() for near in best.values()]
+        wanted = {row["duplicate_of"] for _, row in removed if row["duplicate_of"]} | {doc_id for doc_id, _ in groups}
+        kept = kept_documents(root, files, wanted)
+        clean = texts(root, {key for _, row in removed for key in (_own(row), _twin(row)) if key is not None})
         bands, rows = config.banding
-        pairs: list[_Removed] = [pair for best in self.shown.values() for pair in best.values()]
-        kept = _kept(directory, files, {pair.kept_id for pair in pairs} | {doc_id for doc_id, _ in groups})
         return Duplicates(
             **{name: self.counts[name] for name in KINDS},
             threshold=config.threshold,
@@ -100,19 +110,43 @@ class DuplicateScan:
                     excerpt=found.excerpt,
                 )
                 for doc_id, size in groups
-                for found in (kept.get(doc_id) or _unknown(doc_id),)
+                for found in (kept.get(doc_id) or unknown(doc_id),)
             ),
-            pairs=tuple(
-                Pair(
-                    kind=pair.kind,
-                    jaccard=pair.jaccard,
-                    removed=pair.removed,
-                    kept=(kept.get(pair.kept_id) or _unknown(pair.kept_id, pair.kept_record)) if pair.kept_id else None,
-                )
-                for pair in pairs
-            ),
-            search=_search(directory),
+            pairs=tuple(_pair(kind, row, kept, clean) for kind, row in removed),
+            search=_search(root),
         )
+
+
+def _pair(kind: Kind, row: dict[str, Any], kept: dict[str, Example], clean: dict[Key, str]) -> Pair:
+    doc_id, twin = row["duplicate_of"] or "", _twin(row)
+    other = (kept.get(doc_id) or unknown(doc_id, row["duplicate_record"] or "")) if doc_id else None
+    difference = None
+    if twin is not None and _own(row) in clean and twin in clean:
+        difference = _difference("documents", word_difference(clean[_own(row)], clean[twin]))
+    elif other is not None and other.excerpt and row["excerpt"]:
+        difference = _difference("excerpts", word_difference(row["excerpt"], other.excerpt))
+    return Pair(kind=kind, jaccard=row["jaccard"], removed=example(row), kept=other, difference=difference)
+
+
+def _difference(of: Any, found: WordDifference) -> Difference:
+    return Difference(
+        of=of,
+        changes=found.changes,
+        only_removed=found.only_first,
+        only_kept=found.only_second,
+        hunks=tuple(
+            tuple(Run(mark=run.mark, text=cut(run.text, TEXT_LIMIT)) for run in hunk[:HUNK_RUNS])  # type: ignore[arg-type]
+            for hunk in found.hunks[:HUNKS]
+        ),
+    )
+
+
+def _own(row: dict[str, Any]) -> Key:
+    return row["record"], row["doc_id"]
+
+
+def _twin(row: dict[str, Any]) -> Key | None:
+    return (row["duplicate_record"], row["duplicate_of"]) if row["duplicate_record"] and row["duplicate_of"] else None
 
 
 def _search(directory: Path) -> Search | None:
@@ -121,72 +155,3 @@ def _search(directory: Path) -> Search | None:
         return Search.model_validate(orjson.loads((directory / FACTS).read_bytes())["facts"]["duplicates"])
     except (OSError, ValueError, KeyError, TypeError, ValidationError):
         return None
-
-
-_TWIN = ("duplicate_of", "duplicate_record")
-
-
-def _removed(table: pa.Table, row: int, kind: Kind) -> _Removed:
-    jaccard = table["jaccard"][row].as_py()
-    return _Removed(
-        kind=kind,
-        jaccard=jaccard,
-        removed=example(table, row),
-        kept_id=table["duplicate_of"][row].as_py() or "",
-        kept_record=table["duplicate_record"][row].as_py() or "",
-    )
-
-
-def _unknown(doc_id: str, record: str = "") -> Example:
-    return Example(record=cut(record, NAME_LIMIT), doc_id=cut(doc_id, NAME_LIMIT), source="")
-
-
-def _buckets(column: pa.ChunkedArray) -> np.ndarray:
-    prefix = pc.utf8_slice_codeunits(column.drop_null(), 0, 5).combine_chunks().dictionary_encode()
-    numbers = np.array([_hex(value) for value in prefix.dictionary.to_pylist()], np.int64)
-    return numbers[prefix.indices.to_numpy()] if len(numbers) else np.zeros(0, np.int64)
-
-
-def _hex(text: str) -> int:
-    try:
-        return int(text, 16)
-    except ValueError:
-        return 0
-
-
-def _largest(directory: Path, files: Sequence[FileEntry], buckets: np.ndarray) -> list[tuple[str, int]]:
-    filled = np.flatnonzero(buckets)
-    if not len(filled):
-        return []
-    full = np.zeros(len(buckets), bool)
-    full[filled[np.lexsort((filled, -buckets[filled]))[:GROUP_CANDIDATES]]] = True
-    sizes: Counter[str] = Counter()
-    grouped = pa.array(GROUPED)
-    for table in tables(directory, files, ("kind", "duplicate_of")):
-        copies = table["duplicate_of"].filter(pc.is_in(table["kind"], value_set=grouped)).drop_null()
-        copies = copies.filter(pa.array(full[_buckets(copies)]))
-        for item in pc.value_counts(copies.combine_chunks()).to_pylist():
-            sizes[item["values"]] += item["counts"]
-    return sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:LARGEST_GROUPS]
-
-
-def _kept(directory: Path, files: Sequence[FileEntry], doc_ids: set[str]) -> dict[str, Example]:
-    wanted = pa.array(sorted(doc_ids), pa.string())
-
-    def condition(batch: pa.RecordBatch) -> pa.BooleanArray:
-        return pc.and_(pc.equal(batch["verdict"], "kept"), pc.is_in(batch["doc_id"], value_set=wanted))
-
-    found: dict[str, Example] = {}
-    for table in select(directory, files, ("doc_id", "verdict"), condition) if doc_ids else ():
-        for row in range(len(table)):
-            shown = example(table, row)
-            found[shown.doc_id] = shown
-    elsewhere = pa.array(sorted(doc_ids - found.keys()), pa.string())
-    if len(elsewhere):
-        # Kept documents of earlier runs: their records are named by the duplicates alone.
-        for table in select(
-            directory, files, ("duplicate_of",), lambda batch: pc.is_in(batch["duplicate_of"], value_set=elsewhere)
-        ):
-            for doc_id, record in zip(*(table[name].to_pylist() for name in _TWIN), strict=True):
-                found.setdefault(doc_id, _unknown(doc_id, record or ""))
-    return found

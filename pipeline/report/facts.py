@@ -4,23 +4,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
+from pipeline.report.model.base import Facts
 from schemas.manifest import Manifest
 
 
-class _Facts(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-
-class Counting(_Facts):
+class Counting(Facts):
     """How the words were counted, as the count stage tells it."""
 
     words: int
     """Running words, those of unlisted words included."""
-    least: dict[str, int] = {}
+    least: dict[str, int] = Field(default_factory=dict)
     """words, ngrams -> occurrences from which one is listed."""
-    listed: dict[str, int] = {}
+    listed: dict[str, int] = Field(default_factory=dict)
     """words, ngrams -> how many are listed."""
     heaps: tuple[tuple[int, int], ...] = ()
     """(running words, distinct words) in growing shares of the documents; empty where seldom words are not listed."""
@@ -28,16 +25,16 @@ class Counting(_Facts):
     """(k, beta) of distinct = k * running ^ beta, fitted to `heaps`; zeros where there are not two points."""
 
 
-class RareFacts(_Facts):
+class RareFacts(Facts):
     """How the rare words were chosen and what their notes hold, as the encode stage tells it."""
 
     rare_low: int
     """Least occurrences of a rare word."""
     rare_high: int
     """And the most."""
-    rare_excluded: dict[str, int] = {}
+    rare_excluded: dict[str, int] = Field(default_factory=dict)
     """Reason (not letters, numeral, markup, spelling) -> words of this range that got no note."""
-    spelling_limits: dict[str, float] = {}
+    spelling_limits: dict[str, float] = Field(default_factory=dict)
     """Script -> bits a letter above which a word counts as misread print."""
     without_window: int | None = None
     """Rare words that stand in held-out documents only, so that their notes hold no window."""
@@ -47,7 +44,7 @@ class RareFacts(_Facts):
     """Those of `without_window` of which another form has a window."""
 
 
-_Kind = TypeVar("_Kind", bound=_Facts)
+_Kind = TypeVar("_Kind", bound=Facts)
 
 
 def counting(directory: Path, manifest: Manifest) -> Counting | None:

@@ -20,7 +20,8 @@ from schemas.vocabulary import FIRST_ORDINARY
 MODEL = "vocabulary/siliang.model"
 SPLITS = ("train", "valid", "test")
 FREQUENT_WORDS = 40
-RARE_WORDS = 20
+SHOWN_SOURCES = 200
+RARE_WORDS = 300
 WINDOWS = 2
 ZIPF_POINTS = 64
 BYTE_PIECE = r"^<0x[0-9A-F]{2}>$"
@@ -57,13 +58,18 @@ def tokens(directory: Path, manifest: Manifest, chars_kept: int) -> Tokens:
         test_documents=sum(entry.rows for entry in test),
         by_source=tuple(
             SourceTokens(name=cut(name, NAME_LIMIT), **{split: found.get(split, 0) for split in SPLITS})
-            for name, found in sorted(manifest.source_tokens.items())
+            for name, found in sorted(manifest.source_tokens.items(), key=_most_tokens)[:SHOWN_SOURCES]
         ),
         vocabulary_size=manifest.vocabulary_size,
         unused_pieces=unused,
         byte_fallback_share=used_bytes / total if total else 0.0,
         characters_per_token=chars_kept / manifest.tokens if manifest.tokens else None,
     )
+
+
+def _most_tokens(item: tuple[str, dict[str, int]]) -> tuple[int, str]:
+    name, found = item
+    return -found.get("train", 0), name
 
 
 def words(directory: Path, manifest: Manifest) -> Words:

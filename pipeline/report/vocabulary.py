@@ -8,6 +8,9 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from pipeline.report.examples import NAME_LIMIT
+from pipeline.report.model import Vocabulary
+from pipeline.report.visible import cut
 from pipeline.words.quality import fertility, pieces
 from pipeline.words.tokenizer import Tokenizer
 from pipeline.words.vocabulary import VocabularyError
@@ -46,6 +49,12 @@ def vocabulary_quality(directory: Path, manifest: Manifest) -> dict[str, Any]:
     return {**facts, "pieces": pieces(tokenizer, counts), "fertility": fertility(tokenizer, words)}
 
 
-def reported(directory: Path, manifest: Manifest) -> dict[str, Any] | None:
-    """`vocabulary_quality`, or None for a corpus of a version that told nothing of it."""
-    return vocabulary_quality(directory, manifest) if any(e.path == FACTS for e in manifest.files) else None
+def reported(directory: Path, manifest: Manifest) -> Vocabulary | None:
+    """`vocabulary_quality` as part of the report, or None for a corpus of a version that told nothing of it."""
+    if not any(entry.path == FACTS for entry in manifest.files):
+        return None
+    found = vocabulary_quality(directory, manifest)
+    for item in found["pieces"]["longest"]:
+        item["piece"] = cut(item["piece"], NAME_LIMIT)
+    found["pieces"]["unused_examples"] = [cut(piece, NAME_LIMIT) for piece in found["pieces"]["unused_examples"]]
+    return Vocabulary.model_validate(found)

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 import sentencepiece
 
-from pipeline.config import PipelineConfig
-from schemas.arrow import AUDIT, BATCH_ROWS, TOKEN_FREQUENCY, VERDICTS, WORD_FREQUENCY, note
+from pipeline.config import make_config
+from schemas.arrow import AUDIT, BATCH_ROWS, TOKEN_FREQUENCY, VERDICTS, WORD_FREQUENCY, example, note
 from schemas.manifest import Counts, FileEntry, Manifest, file_digest, write_manifest
 from schemas.vocabulary import SPECIAL_PIECES
 
@@ -34,6 +34,20 @@ TEXT = (
 )
 
 
+CONFIG = make_config(
+    {
+        "rules": {
+            "sets": [],
+            "custom": [
+                {"name": "words", "statistic": "words", "comparison": "min", "limit": 50},
+                {"name": "symbols", "statistic": "hash_ratio", "comparison": "max", "limit": 0.1},
+                {"name": "calm", "statistic": "ellipsis_ratio", "comparison": "max", "limit": 0.9},
+            ],
+        }
+    }
+)
+
+
 @dataclass(frozen=True)
 class Prepared:
     """The directory, and the rows that its audit holds."""
@@ -51,15 +65,17 @@ def _row(number: int, rng: random.Random) -> dict:
     content = f"{TEXT[: rng.randrange(20, len(TEXT))]} {rng.randrange(1500)}"
     words = rng.randrange(50, 200) if verdict != "filtered" else rng.choice((rng.randrange(50), 80))
     symbols = rng.random() * 0.1 if words < 50 or verdict != "filtered" else 0.1 + rng.random()
+    if verdict == "filtered" and rng.random() < 0.3:
+        symbols = 0.5  # broken as well, but words decide
     row = {
         "record": f"{source}/file-{number % 7}.txt#{number + 1}",
         "doc_id": hashlib.blake2b(content.encode(), digest_size=16).hexdigest(),
         "source": source,
         "verdict": verdict,
         "scores": [
-            {"rule": "words", "score": float(words), "limit": 50.0},
-            {"rule": "symbols", "score": symbols, "limit": 0.1},
-            {"rule": "calm", "score": rng.random() * 0.5, "limit": 0.9},
+            {"rule": "custom.words", "score": float(words), "limit": 50.0},
+            {"rule": "custom.symbols", "score": symbols, "limit": 0.1},
+            {"rule": "custom.calm", "score": rng.random() * 0.5, "limit": 0.9},
         ],
         "rule": None,
         "detail": None,
@@ -75,7 +91,7 @@ def _row(number: int, rng: random.Random) -> dict:
         "excerpt": content,
     }
     if verdict == "filtered":
-        row["rule"] = "words" if words < 50 else "symbols"
+        row["rule"] = "custom.words" if words < 50 else "custom.symbols"
     elif verdict == "quarantined":
         row.update(rule=rng.choice(("bad_json", "truncated")), detail="byte 17", scores=[], excerpt="", repairs=[])
         row.update(language=None, language_score=None, chars_out=0)
@@ -131,9 +147,9 @@ def _rows() -> list[dict]:
     return rows
 
 
-def write_arrow(path: Path, schema: pa.Schema, rows: list[dict]) -> None:
+def write_arrow(path: Path, schema: pa.Schema, rows: list[dict], compression: str | None = "zstd") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    options = pa.ipc.IpcWriteOptions(compression=compression)
     table = pa.Table.from_pylist(rows, schema=schema)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema, options=options) as writer:
         for batch in table.to_batches(max_chunksize=BATCH_ROWS):
@@ -187,6 +203,9 @@ def prepare(root: Path, rows: list[dict], audit_files: int = 3) -> Prepared:
     """Writes the directory as `prepare` would leave it, `rows` spread over `audit_files` files."""
     processor = _vocabulary(root / "vocabulary/siliang.model")
     _frequencies(root, processor)
+    for split, first, last in (("train", 0, 1400), ("valid", 1400, 1404)):
+        shard = [{"doc_id": f"{number:032x}", "tokens": [9], "rare": []} for number in range(first, last)]
+        write_arrow(root / f"{split}/shard-00000-of-00001.arrow", example(processor.get_piece_size()), shard, None)
     step = -(-len(rows) // audit_files)
     for number in range(audit_files):
         name = f"audit/audit-{number:05}-of-{audit_files:05}.arrow"
@@ -196,9 +215,8 @@ def prepare(root: Path, rows: list[dict], audit_files: int = 3) -> Prepared:
         name = path.relative_to(root).as_posix()
         count = pa.ipc.open_file(pa.memory_map(str(path))).read_all().num_rows if name.endswith(".arrow") else 0
         files.append(FileEntry(path=name, sha256=file_digest(path), bytes=path.stat().st_size, rows=count))
-    # Only their entries count in the report: it never opens the examples.
-    files += [FileEntry(path="train/shard-00000-of-00001.arrow", sha256="0" * 64, bytes=9, rows=1400, tokens=50_000)]
-    files += [FileEntry(path="valid/shard-00000-of-00001.arrow", sha256="0" * 64, bytes=9, rows=4, tokens=120)]
+    tokens = {"train": 50_000, "valid": 120}
+    files = [entry.model_copy(update={"tokens": tokens.get(entry.path.partition("/")[0], 0)}) for entry in files]
 
     def counts(some: list[dict]) -> Counts:
         numbers = {verdict: sum(row["verdict"] == verdict for row in some) for verdict in VERDICTS}
@@ -206,12 +224,12 @@ def prepare(root: Path, rows: list[dict], audit_files: int = 3) -> Prepared:
 
     decided = {row["rule"] for row in rows if row["rule"]}
     manifest = Manifest(
-        config=PipelineConfig().model_dump(mode="json"),
+        config=CONFIG.model_dump(mode="json"),
         versions={"pyarrow": pa.__version__},
         fingerprints={"clean": "ab" * 32},
         counts=counts(rows),
         sources={name: counts([r for r in rows if r["source"] == name]) for name in {r["source"] for r in rows}},
-        rules={"calm": 0} | {rule: sum(row["rule"] == rule for row in rows) for rule in sorted(decided)},
+        rules={"custom.calm": 0} | {rule: sum(row["rule"] == rule for row in rows) for rule in sorted(decided)},
         files=sorted(files, key=lambda entry: entry.path),
         vocabulary_size=processor.get_piece_size(),
         tokens=50_120,

@@ -4,6 +4,7 @@ import pyarrow as pa
 
 from pipeline.boilerplate import SHOWN, SHOWN_SCHEMA
 from pipeline.io.sink import ArrowSink
+from pipeline.report.alarms import boilerplate as boilerplate_alarms
 from pipeline.report.boilerplate import boilerplate
 from pipeline.report.model import Boilerplate, Source
 from schemas.manifest import Counts
@@ -23,9 +24,8 @@ def test_lines_that_took_most_and_sources_that_lost_much(tmp_path):
     sink = ArrowSink(str(tmp_path / SHOWN), SHOWN_SCHEMA)
     sink.write(pa.table(rows, schema=SHOWN_SCHEMA))
     sink.close()
-    found, alarms = boilerplate(
-        tmp_path, [source("manual", 1000, 600), source("tales", 1000, 90), source("other", 10)], top=2
-    )
+    found = boilerplate(tmp_path, top=2)
+    alarms = boilerplate_alarms([source("manual", 1000, 600), source("tales", 1000, 90), source("other", 10)])
     assert (found.distinct, found.characters) == (3, 690)
     assert [(line.source, line.documents, line.characters) for line in found.lines] == [
         ("manual", 9, 500),
@@ -33,8 +33,10 @@ def test_lines_that_took_most_and_sources_that_lost_much(tmp_path):
     ]
     assert len(found.lines[0].line) == 160
     assert [alarm.level for alarm in alarms] == ["warning"]
+    assert (alarms[0].value, alarms[0].limit) == (0.375, 0.3)
     assert alarms[0].title == "37.5 % of the text of source manual was cut as boilerplate"
 
 
 def test_nothing_is_told_where_the_stages_files_are_gone(tmp_path):
-    assert boilerplate(tmp_path, [source("manual", 0)]) == (Boilerplate(), [])
+    assert boilerplate(tmp_path) == Boilerplate()
+    assert boilerplate_alarms([source("manual", 0)]) == []

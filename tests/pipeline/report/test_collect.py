@@ -11,14 +11,16 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.boilerplate import SHOWN, SHOWN_SCHEMA
-from pipeline.report import audit
+from pipeline.report import audit, kernels, rows
 from pipeline.report.collect import collect
-from pipeline.report.examples import Nearest, Order
 from pipeline.report.model import Example, Removed, Report, Search
+from pipeline.report.nearest import Nearest
 from pipeline.report.page import render
-from pipeline.report.rules import EXAMPLES
+from pipeline.report.rules import EXAMPLES, Known, RuleScan
 from schemas.arrow import AUDIT
 from schemas.manifest import Counts, ManifestError, write_manifest
 from schemas.shard import SchemaError
@@ -42,43 +44,68 @@ def test_counts_and_sources(prepared, report: Report) -> None:
     assert sum(source.counts.input for source in report.sources) == len(prepared.rows)
 
 
+def _fails(score: dict) -> bool:
+    return score["score"] < score["limit"] if score["rule"] == "custom.words" else score["score"] > score["limit"]
+
+
 def test_rules_against_brute_force(prepared, report: Report) -> None:
     rules = {rule.name: rule for rule in report.rules}
-    for name, side in (("words", "below"), ("symbols", "above"), ("calm", "above")):
-        scores = [s | row for row in prepared.rows for s in row["scores"] if s["rule"] == name]
-        failing = [s for s in scores if (s["score"] < s["limit"] if side == "below" else s["score"] > s["limit"])]
-        assert rules[name].scored == len(scores)
-        assert rules[name].fails == side
-        assert rules[name].failing == len(failing)
-        assert rules[name].decided == sum(r["verdict"] == "filtered" and r["rule"] == name for r in prepared.rows)
-        assert rules[name].decides
+    known = ("custom.words", "custom.symbols", "custom.calm")
+    for name in known:
+        scores = [s for row in prepared.rows for s in row["scores"] if s["rule"] == name]
+        decided = [row for row in prepared.rows if (row["verdict"], row["rule"]) == ("filtered", name)]
+        alone = [row for row in decided if sum(_fails(s) for s in row["scores"]) == 1]
+        rule = rules[name]
+        assert rule.scored == len(scores)
+        assert rule.fails == ("below" if name == "custom.words" else "above")
+        assert rule.fired == sum(map(_fails, scores))
+        assert rule.decided == len(decided)
+        assert rule.alone == len(alone)
+        assert rule.decides
+        assert rule.histogram is not None
+        assert sum(rule.histogram.failing) == rule.fired
+        assert sum(rule.histogram.passing) == rule.scored - rule.fired
+        for number, (low, high) in enumerate(pairwise(rule.histogram.edges)):
+            inside = [s for s in scores if low <= s["score"] < high]
+            assert rule.histogram.failing[number] == sum(map(_fails, inside))
+            assert rule.histogram.passing[number] == len(inside) - rule.histogram.failing[number]
+    assert 0 < rules["custom.words"].alone < rules["custom.words"].decided
     assert [rule.decided for rule in report.rules] == sorted((rule.decided for rule in report.rules), reverse=True)
 
 
-def _nearest(prepared, rule: str, wanted) -> list[tuple[float, str, str]]:
-    found: dict[str, tuple[float, str, str]] = {}
+def test_a_rule_that_the_config_does_not_name_shows_its_side_by_what_it_dropped(report: Report) -> None:
+    foreign = next(rule for rule in report.rules if rule.name.startswith("rule ") and rule.decided)
+    assert (foreign.fails, foreign.alone) == ("below", None)
+    assert foreign.fired == foreign.scored
+
+
+def _nearest(prepared, rule: str, wanted) -> list[tuple[float, str]]:
+    found: dict[str, float] = {}
     for row in prepared.rows:
         for score in row["scores"]:
             if score["rule"] == rule and wanted(row, score):
-                key = (abs(score["score"] - score["limit"]), row["doc_id"], row["record"])
-                found[row["doc_id"]] = min(found.get(row["doc_id"], key), key)
-    return sorted(found.values())[:EXAMPLES]
+                distance = abs(score["score"] - score["limit"])
+                found[row["doc_id"]] = min(found.get(row["doc_id"], distance), distance)
+    return sorted((distance, doc_id) for doc_id, distance in found.items())[:EXAMPLES]
 
 
 def test_examples_are_those_nearest_the_limit(prepared, report: Report) -> None:
-    def keys(examples: tuple[Example, ...]) -> list[tuple[float, str, str]]:
-        return [(abs(e.score - e.limit), e.doc_id, e.record) for e in examples]
+    def keys(examples: tuple[Example, ...]) -> list[tuple[float, str]]:
+        return [(abs(e.score - e.limit), e.doc_id) for e in examples]
 
     rules = {rule.name: rule for rule in report.rules}
-    for name, passes in (("words", lambda s: s["score"] >= 50), ("symbols", lambda s: s["score"] <= 0.1)):
+    for name in ("custom.words", "custom.symbols"):
         dropped = _nearest(
             prepared, name, lambda row, _, name=name: (row["verdict"], row["rule"]) == ("filtered", name)
         )
-        kept = _nearest(prepared, name, lambda row, s, passes=passes: row["verdict"] == "kept" and passes(s))
+        kept = _nearest(prepared, name, lambda row, s: row["verdict"] == "kept" and not _fails(s))
         assert keys(rules[name].dropped) == dropped
         assert keys(rules[name].kept) == kept
         assert len(dropped) == len(kept) == EXAMPLES
-    assert rules["calm"].dropped == rules["calm"].kept == ()
+        for shown in (*rules[name].dropped, *rules[name].kept):
+            row = next(row for row in prepared.rows if row["record"] == shown.record)
+            assert (row["doc_id"], row["source"], row["excerpt"]) == (shown.doc_id, shown.source, shown.excerpt)
+    assert rules["custom.calm"].dropped == ()
 
 
 def test_duplicates_against_brute_force(prepared, report: Report) -> None:
@@ -153,7 +180,7 @@ def test_how_duplicates_were_looked_for(prepared, report: Report, tmp_path: Path
     found = collect(tmp_path / "data")
     assert found.duplicates.search == Search(buckets=9, overfull=2, largest=70, rounds=3, unexamined=11)
     assert "11 pairs of very large buckets were not looked at" in [alarm.title for alarm in found.alarms]
-    assert "buckets over the cap</th><td>2</td>" in render(found)
+    assert 'buckets over the cap</th><td data-v="2">2</td>' in render(found)
     done.write_bytes(b'{"facts": 3}')
     assert collect(tmp_path / "data").duplicates.search is None
 
@@ -175,7 +202,54 @@ def test_languages_lengths_and_repairs(prepared, report: Report) -> None:
     assert sum(lengths.kept) == report.counts.kept
 
     repairs = Counter(name for row in prepared.rows for name in row["repairs"])
-    assert {item.name: item.count for item in report.repairs} == dict(repairs)
+    assert {item.name: item.records for item in report.repairs} == dict(repairs)
+    for item in report.repairs:
+        for shown in item.examples:
+            row = next(row for row in prepared.rows if row["record"][:150] == shown.record[:150])
+            assert item.name in [name[:160] for name in row["repairs"]]
+    for share, length in lengths.quantiles:
+        kept = sorted(row["chars_out"] for row in told if row["verdict"] == "kept")
+        assert abs(length / kept[math.ceil(share * len(kept)) - 1] - 1) < 0.03
+    scripts = {script.name: script for script in report.scripts}
+    shown = [row for row in told if row["excerpt"]]
+    assert sum(script.kept + script.dropped for script in report.scripts) == len(shown)
+    assert scripts["latin"].kept == sum(row["verdict"] == "kept" for row in shown)
+
+
+def test_personal_data(prepared, tmp_path: Path, prepare_directory) -> None:
+    rows = [dict(row) for row in prepared.rows[:200]]
+    masked = [row for row in rows if row["verdict"] == "kept"][:7]
+    for row in masked:
+        row["repairs"] = [*row["repairs"], "mask_email", *(["mask_phone"] if row is masked[0] else [])]
+        row["detail"] = "1 lines cut; masked: 2 email"
+    masked[0]["detail"] = "masked: 3 email, 1 phone"
+    privacy = collect(prepare_directory(tmp_path, rows, 2).path).privacy
+    assert (privacy.records, privacy.dropped) == (7, 0)
+    assert [(mask.name, mask.records, mask.items) for mask in privacy.masks] == [
+        ("mask_email", 7, 15),
+        ("mask_phone", 1, 1),
+    ]
+    assert privacy.masks[1].examples[0].record == masked[0]["record"]
+
+
+def test_splits_and_leaks(prepared, report: Report, tmp_path: Path) -> None:
+    assert [(split.name, split.documents, split.tokens) for split in report.splits.splits] == [
+        ("train", 1400, 50_000),
+        ("valid", 4, 120),
+    ]
+    checks = {check.name: check for check in report.splits.checks}
+    assert (checks["documents"].looked_at, checks["documents"].found) == (1404, 0)
+    assert (checks["notes"].looked_at, checks["notes"].found) == (270, 0)
+    # A document of train in valid, and so in the notes that were made of train.
+    data = Path(shutil.copytree(prepared.path, tmp_path / "data"))
+    shutil.copyfile(
+        data / "train/shard-00000-of-00001.arrow",
+        data / "valid/shard-00000-of-00001.arrow",
+    )
+    leaking = collect(data)
+    assert {check.name: check.found for check in leaking.splits.checks} == {"documents": 1400, "notes": 270}
+    assert [alarm.kind for alarm in leaking.alarms[:2]] == ["leak", "leak"]
+    assert leaking.alarms[0].value == 1400
 
 
 def test_quarantine(prepared, report: Report) -> None:
@@ -202,7 +276,7 @@ def test_tokens_words_and_rare_words(report: Report) -> None:
     assert len({rank for rank, _ in report.words.zipf}) == len(report.words.zipf) > 20
 
     assert (report.rare.words, report.rare.occurrences) == (90, sum(range(1, 91)))
-    assert len(report.rare.examples) == 20
+    assert len(report.rare.examples) == 90
     assert report.rare.examples[-1].word == "rare89"
     for word in report.rare.examples:
         assert len(word.windows) == 2
@@ -212,11 +286,12 @@ def test_tokens_words_and_rare_words(report: Report) -> None:
 
 
 def test_the_page_does_not_depend_on_how_rows_lie_in_files(
-    prepared, report: Report, tmp_path: Path, prepare_directory
+    prepared, report: Report, tmp_path: Path, prepare_directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = list(prepared.rows)
-    random.Random(3).shuffle(rows)
-    again = collect(prepare_directory(tmp_path, rows, 7).path)
+    monkeypatch.setattr(rows, "GROUPED_BATCHES", 1)
+    shuffled = list(prepared.rows)
+    random.Random(3).shuffle(shuffled)
+    again = collect(prepare_directory(tmp_path, shuffled, 7).path)
     same = {"provenance", "performance"}
     assert again.model_dump(exclude=same) == report.model_dump(exclude=same)
 
@@ -233,10 +308,12 @@ def test_tables_cut_the_audit_without_loss(prepared, monkeypatch: pytest.MonkeyP
 def test_alarms(prepared, report: Report) -> None:
     titles = "\n".join(f"{alarm.level}: {alarm.title}" for alarm in report.alarms)
     assert "Source mail lost" in titles
-    assert "alarm: 6.5 % of the records are quarantined" in titles
+    assert "alarm: 6.1 % of the records are quarantined" in titles
     assert "warning: Validation is nearly empty" in titles
     assert "byte fallback" in titles
-    assert [alarm.detail for alarm in report.alarms if alarm.title == "1 rule decided against no record"] == ["calm."]
+    assert [alarm.detail for alarm in report.alarms if alarm.title == "1 rule decided against no record"] == [
+        "custom.calm."
+    ]
     assert "does not match" not in titles
 
 
@@ -268,7 +345,8 @@ def test_run_measurements_may_be_partial_or_damaged(
 def test_an_empty_corpus_has_a_report(tmp_path: Path, prepare_directory) -> None:
     report = collect(prepare_directory(tmp_path, [], 1).path)
     assert report.counts == Counts()
-    assert report.rules == report.sources == report.languages == ()
+    assert report.sources == report.languages == report.scripts == ()
+    assert [(rule.name, rule.scored, rule.decided) for rule in report.rules] == [("custom.calm", 0, 0)]
     assert "Nothing was kept" in {alarm.title for alarm in report.alarms}
 
 
@@ -287,14 +365,41 @@ def test_unfinished_or_damaged_directories_speak(prepared, tmp_path: Path, prepa
 
 
 def test_nearest_takes_one_record_of_each_document() -> None:
-    rows = [("b", "r2"), ("a", "r9"), ("a", "r1"), ("c", "r0"), ("a", "r3")]
+    told = [("b", "r2"), ("a", "r9"), ("a", "r1"), ("c", "r0"), ("a", "r3")]
     filled = dict.fromkeys(AUDIT.names) | {"source": "s", "verdict": "kept", "scores": [], "repairs": []}
     filled |= {"chars_in": 1, "chars_out": 1}
-    table = pa.Table.from_pylist([filled | {"doc_id": d, "record": r} for d, r in rows], schema=AUDIT)
-    order = Order(table)
-    picked = order.nearest(np.arange(5), np.array([1.0, 0, 0, 0, 0]), 2)
-    assert [rows[i] for i in picked] == [("a", "r1"), ("c", "r0")]
-    best = Nearest(2)
-    for row in range(5):
-        best.offer(table, row, 0.0, lambda row=row: rows[row])
-    assert best.values() == (("a", "r1"), ("b", "r2"))
+    table = pa.Table.from_pylist([filled | {"doc_id": 32 * d, "record": r} for d, r in told], schema=AUDIT)
+    whole, parts = Nearest(2), (Nearest(2), Nearest(2))
+    distance = np.array([1.0, 0, 0, 0, 0])
+    whole.offer(rows.Rows(table), np.arange(5), distance)
+    for number in range(5):  # one at a time, in two threads
+        parts[number % 2].offer(rows.Rows(table.slice(number, 1), number), np.arange(1), distance[number : number + 1])
+    parts[1].merge(parts[0])
+    assert whole.values() == parts[1].values()
+    assert [told[near.place][0] for near in whole.values()] == ["a", "c"]
+
+
+@given(
+    scores=st.lists(st.floats(-1e6, 1e6) | st.sampled_from([0.0, 0.5, 1.0, 3.0]), min_size=1, max_size=60),
+    limit=st.floats(-100, 100),
+)
+@settings(max_examples=60, deadline=None)
+def test_histograms_lose_nothing(scores: list[float], limit: float) -> None:
+    row = {"verdict": "kept", "source": "s", "repairs": [], "chars_in": 1, "chars_out": 1, "doc_id": "0" * 32}
+    given_rows = [
+        row | {"record": f"r#{n}", "scores": [{"rule": "x", "score": score, "limit": limit}]}
+        for n, score in enumerate(scores)
+    ]
+    scan = RuleScan({"x": Known(kernels.MINIMUM, True)})
+    scan.add(rows.Rows(pa.Table.from_pylist([dict.fromkeys(AUDIT.names) | row for row in given_rows], schema=AUDIT)))
+    found = scan.of("x").histogram()
+    assert list(found.edges) == sorted(set(found.edges))
+    assert sum(found.failing) == sum(score < limit for score in scores)
+    assert sum(found.passing) == sum(score >= limit for score in scores)
+    for number, (low, high) in enumerate(pairwise(found.edges)):
+        # A negative score on an edge counts below it; the first and the last bin take what lies beyond.
+        sure = sum(low < score < high for score in scores)
+        most = sum(low <= score <= high for score in scores)
+        counted = found.failing[number] + found.passing[number]
+        if 0 < number < len(found.failing) - 1 and low > 2.0**-31:
+            assert sure <= counted <= most

@@ -56,9 +56,9 @@ def test_all_of_it_is_shown_and_none_of_it_obeyed(told):
         "321 n-grams of at least 7 occurrences",
         "words of 3 to 15 occurrences",
         "17 of them have no window, since no train document holds them.",
-        '<bdi class="m">numerals</bdi></th><td>11</td>',
+        '<bdi class="m">numerals</bdi></th><td data-v="11">11</td>',
         '<bdi class="m">Latin</bdi> 5.25',
-        '<bdi class="m">books</bdi></th><td>10,000</td><td>20</td>',
+        '<bdi class="m">books</bdi></th><td data-v="10000">10,000</td><td data-v="20">20</td>',
     ):
         assert text in page
     assert page.count("&lt;img src=x onerror=alert(1)&gt;⟨U+202E⟩⟨U+001B⟩[2J") == 3
