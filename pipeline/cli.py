@@ -43,7 +43,7 @@ from pipeline.inspect.vocabulary import compare, render_comparison, render_quali
 from pipeline.io.inputs import InputError  # noqa: E402
 from pipeline.prepare_command import prepare  # noqa: E402
 from pipeline.progress import StageProgress  # noqa: E402
-from pipeline.report.page import write_report  # noqa: E402
+from pipeline.report.page import SCHEMA_FILE, write_report  # noqa: E402
 from pipeline.report.visible import visible_text  # noqa: E402
 from pipeline.report.vocabulary import vocabulary_quality  # noqa: E402
 from pipeline.runner import JobError  # noqa: E402
@@ -84,9 +84,19 @@ app.command()(doctor)
 app.command()(schema)
 
 
+def _report_schema(wanted: bool) -> None:
+    if wanted:
+        typer.echo(SCHEMA_FILE.read_text(encoding="utf-8"), nl=False)
+        raise typer.Exit
+
+
 @app.command()
 def report(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A prepared corpus.")],
+    schema: Annotated[
+        bool,
+        typer.Option("--schema", callback=_report_schema, is_eager=True, help="Print the JSON Schema of report.json."),
+    ] = False,
     progress_mode: ProgressMode = "auto",
     progress_seconds: ProgressSeconds = SECONDS,
 ) -> None:

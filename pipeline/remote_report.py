@@ -8,18 +8,18 @@ from pipeline.io import filesystem
 from pipeline.report.page import write_report
 from schemas.manifest import Manifest
 
-SHARDS = ("train/", "valid/", "test/")
-"""Most of the output, of which the report reads no byte: the manifest tells their sizes."""
+LEFT = "train/"
+"""Most of the output, of which the report needs no more than the sizes that the manifest tells."""
 
 
 def write_report_of(output: str, manifest: Manifest) -> None:
-    """Writes OUTPUT/report/ wherever OUTPUT is. A copy takes the disk of the audit, the frequencies and the notes."""
+    """Writes OUTPUT/report/ wherever OUTPUT is. A copy takes the disk of all but the train shards."""
     if filesystem.is_local(output):
         write_report(output)
         return
     with tempfile.TemporaryDirectory(prefix="siliang-report-") as directory:
         here = Path(directory)
-        listed = [entry.path for entry in manifest.files if not entry.path.startswith(SHARDS)]
+        listed = [entry.path for entry in manifest.files if not entry.path.startswith(LEFT)]
         stages = filesystem.join(output, "stages")
         told = [
             posixpath.join("stages", stage, name)

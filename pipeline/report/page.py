@@ -8,6 +8,9 @@ from pipeline.report.model import Report
 from pipeline.report.shell import render_page
 from pipeline.report.summaries import RULES_WITH_EXAMPLES
 
+SCHEMA_FILE = Path(__file__).parent / "report.schema.json"
+"""JSON Schema of report.json: `model.report_schema()`, which a test holds it to."""
+
 
 def write_report(directory: str | Path) -> tuple[Path, Path]:
     """Writes DIRECTORY/report/report.json and index.html; returns both paths, JSON first.

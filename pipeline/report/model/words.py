@@ -134,8 +134,8 @@ class Vocabulary(Facts):
     """How well the vocabulary fits."""
 
     size: int
-    model: str = ""
-    """Unigram or BPE."""
+    model: str | None = None
+    """Kind of model, as SentencePiece names it; None where the model was given."""
     given: bool = False
     """It was not learnt from this corpus."""
     note: str | None = None
