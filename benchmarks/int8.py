@@ -27,8 +27,7 @@ from torch import Tensor
 
 from trainer.export.graph import graph_of
 from trainer.export.onnx_directory import session_of
-from trainer.export.onnx_file import quiet, write_graph
-from trainer.export.quantising import to_int8
+from trainer.export.onnx_file import quiet, to_int8, write_graph
 from trainer.export.source import Source, open_source
 from trainer.finetune.classifier import Classifier
 from trainer.finetune.directory import Head

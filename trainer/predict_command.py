@@ -13,9 +13,7 @@ from trainer.finetune.command import TextB
 from trainer.light.early_exit.command import Batch, Latency, Lose, Speed
 
 if TYPE_CHECKING:
-    from trainer.finetune.prediction import Answer, Reader
     from trainer.finetune.table import Row
-    from trainer.light.early_exit.wish import Wish
 
 
 def predict(
@@ -47,10 +45,12 @@ def predict(
     --speed, --lose and --latency are for what early-exit wrote, in place of the speed that was chosen there.
     """
     with errors():
+        from trainer.any_classifier import open_classifier
         from trainer.finetune.prediction import predict_rows
         from trainer.light.early_exit.wish import Wish
 
-        loaded, answer = _open(run, Wish(speed, lose, latency, batch))
+        wish = Wish(speed, lose, latency, batch)
+        loaded, answer = open_classifier(run, wish, lambda text: typer.echo(text, err=True))
         rows = _rows(file, text, text_b, input_format, loaded.head.pair)
         cut = 0
         for found in predict_rows(loaded, rows, refuse_long, answer):
@@ -58,31 +58,6 @@ def predict(
             typer.echo(json.dumps(found, ensure_ascii=False) if as_json else _line(found))
         if cut:
             typer.echo(f"{cut:,} texts were longer than the model and were cut", err=True)
-
-
-def _open(path: Path, wish: "Wish") -> "tuple[Reader, Answer | None]":
-    """What model.json says it is."""
-    from trainer.config import ConfigError
-    from trainer.export.onnx_classifier import load_onnx
-    from trainer.export.onnx_directory import TASK as ONNX
-    from trainer.finetune.directory import load_classifier, task_of
-    from trainer.light.early_exit.calibration import machine
-    from trainer.light.early_exit.directory import TASK, load_early_exit
-    from trainer.light.early_exit.prediction import early
-
-    task = task_of(path)
-    if task != TASK:
-        if wish.named:
-            raise ConfigError(f"{path}: answers with all of its layers; `early-exit {path} ...` makes one with speeds")
-        if task != ONNX:
-            return load_classifier(path), None
-        exported = load_onnx(path)
-        return exported, exported.answer
-    exits = load_early_exit(path)
-    calibration = exits.exits.calibration
-    if wish.latency is not None and machine() != calibration.machine:
-        typer.echo(f"times are of {calibration.machine}; `calibrate {path} ...` measures this machine", err=True)
-    return exits, early(exits, wish.choose(calibration) if wish.named else exits.exits.speed)
 
 
 def _line(found: dict[str, Any]) -> str:

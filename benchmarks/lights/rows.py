@@ -105,4 +105,13 @@ def onnx(work: Work) -> list[Row]:
     return rows
 
 
-BUILDERS: list[Builder] = [full, early_exit, early_exit_from_embeddings, half_depth, transformers, onnx]
+def int8_exits(work: Work) -> list[Row]:
+    """Early exit and int8 together, at the speed that was chosen in fp32."""
+    path, chosen = _with_exits(work, "early-exit")
+    small = work.directory / "early-exit-int8"
+    if not small.is_dir():
+        work.trainer("quantise", path, "--output", small)
+    return [Row(f"early exit in int8, speed {chosen:g}", "onnx_exits", _at(small, chosen), metric="int8_early_exit")]
+
+
+BUILDERS: list[Builder] = [full, early_exit, early_exit_from_embeddings, half_depth, transformers, onnx, int8_exits]

@@ -111,18 +111,23 @@ def _scores(source: Source, result: dict[str, Any], evaluations: Sequence[Path])
         ) if key in result]  # fmt: skip
     for split in ("valid", "test"):
         for name, found in result.get(split, {}).items():
-            if name in MEASURES:
+            if name in MEASURES and isinstance(found, dict):
                 count = len(found["values"])
                 of = f", median of {count} seeds (least to greatest)" if count > 1 else ""
                 spread = f" ({_number(found['least'])} to {_number(found['greatest'])})" if count > 1 else ""
                 rows.append((f"{split} {name}{of}", _number(found["median"]) + spread))
+    if result.get("task") == "early-exit":
+        metric, valid = code(result["metric"]), result["valid"]
+        rows.append((f"valid {metric}, all layers", _number(result["full"])))
+        at = f"speed {result['speed']:g}, {valid['layers']:.2f} layers in the mean"
+        rows.append((f"valid {metric} at {at}", _number(valid["score"])))
     for path in evaluations:
         rows += _evaluation(path)
     if not rows:
         return "## Scores\n\nNone are recorded."
     told = ""
     if "valid" in result:
-        told = "\n\nRate, epoch and seed were chosen by the validation file, so its scores are those of a choice."
+        told = "\n\nSettings were chosen by the validation file, so its scores are those of a choice."
     return "## Scores\n\n" + table(("measured", "value"), rows) + told
 
 

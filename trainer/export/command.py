@@ -13,6 +13,10 @@ Model = Annotated[
     Path,
     typer.Argument(metavar="RUN|CLASSIFIER", help="What train or finetune wrote.", show_default=False),
 ]
+Quantisable = Annotated[
+    Path,
+    typer.Argument(metavar="RUN|CLASSIFIER", help="What train, finetune or early-exit wrote.", show_default=False),
+]
 Output = Annotated[
     Path, typer.Option("--output", "-o", metavar="DIR", help="A new or empty directory.", show_default=False)
 ]
@@ -46,7 +50,7 @@ def export(
 
 
 def quantise(
-    path: Model,
+    path: Quantisable,
     output: Output,
     test: Annotated[
         Path | None,
@@ -58,10 +62,10 @@ def quantise(
     drop_notes: DropNotes = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write a model with int8 weights for ONNX Runtime on a CPU; `predict` reads it."""
+    """Write a model with int8 weights for ONNX Runtime on a CPU; `predict` reads it. Early exits stay."""
     with errors():
         from trainer.config import ConfigError
-        from trainer.export.quantising import compare_scores, read_labelled
+        from trainer.export.comparing import compare_scores, read_labelled
         from trainer.export.quantising import quantise as run_quantise
         from trainer.finetune.table import Columns
 
@@ -79,6 +83,8 @@ def quantise(
         return
     for name in found.get("fp32", {}):
         print_numbers([(name, f"{found['fp32'][name]:.4f} -> {found['int8'][name]:.4f} in int8")])
+    if "layers" in found:
+        print_numbers([("layers", f"{found['layers']['fp32']:.2f} -> {found['layers']['int8']:.2f} in int8")])
     if found.get("agreement") is not None:
         print_numbers([("equal answers", f"{found['agreement']:.2%} of {found['examples']:,} texts")])
     typer.echo(str(output))

@@ -49,6 +49,6 @@ def export(
 
 def write_card(source: Source, form: str, directory: Path, evaluations: Sequence[Path] = ()) -> None:
     """README.md of a directory that holds everything else. Raises CardError, OSError."""
-    library = "onnx" if form == "onnx" else "transformers"
+    library = "transformers" if form in ("huggingface", "bert") else "onnx"
     card = model_card(source, usage(source, form, directory), evaluations, library)
     (directory / "README.md").write_text(card, encoding="utf-8")

@@ -15,35 +15,40 @@ from trainer.model.config import NORM_EPSILON
 from trainer.model.encoder import Encoder
 
 
+def row_plan(encoder: Encoder, mask_BT: Tensor, dtype: torch.dtype) -> AttentionPlan:
+    """Of rows of one text each: positional scores are made once, for all rows."""
+    length, scale = mask_BT.shape[1], 1 / math.sqrt(encoder.config.score_width)
+    place_1T = torch.arange(length, device=mask_BT.device)[None]
+    term = encoder.positions.term(place_1T, dtype)
+    # The lowest finite number and not -inf: a row that is all padding must not become NaN.
+    hidden_B11T, lowest = (mask_BT == 0)[:, None, None], torch.finfo(dtype).min
+    if term.features is None and term.distance_HK is None:
+        bias = torch.zeros_like(hidden_B11T, dtype=dtype).masked_fill(hidden_B11T, lowest)
+    else:
+        everything_11TT = torch.ones_like(place_1T, dtype=torch.bool)[:, None, :, None].expand(1, 1, length, length)
+        bias = torch.where(hidden_B11T, lowest, positional_scores(term, everything_11TT, scale, dtype))
+    # Written out: what exporters make of SDPA has other strides than the fused kernel that they traced.
+    return AttentionPlan("reference", scale, bias_BHTT=bias, rotation=term.rotation)
+
+
+def embed(encoder: Encoder, tokens_BT: Tensor) -> Tensor:
+    """h_BTD, the first layer's input."""
+    return encoder.embed(tokens_BT, torch.arange(tokens_BT.shape[1], device=tokens_BT.device)[None])
+
+
 class EncoderGraph(nn.Module):
-    """The encoder on rows of one text each: positional scores are made once, for all rows."""
+    """The encoder on rows of one text each."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
-        self.scale = 1 / math.sqrt(encoder.config.score_width)
 
     def forward(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
-        encoder = self.encoder
-        place_1T = torch.arange(tokens_BT.shape[1], device=tokens_BT.device)[None]
-        h_BTD = encoder.embed(tokens_BT, place_1T)
-        term = encoder.positions.term(place_1T, h_BTD.dtype)
-        everything_11TT = torch.ones_like(place_1T, dtype=torch.bool)[:, None, :, None].expand(
-            1, 1, place_1T.shape[1], place_1T.shape[1]
-        )
-        # The lowest finite number and not -inf: a row that is all padding must not become NaN.
-        hidden_B11T = (mask_BT == 0)[:, None, None]
-        lowest = torch.finfo(h_BTD.dtype).min
-        if term.features is None and term.distance_HK is None:
-            bias = torch.zeros_like(hidden_B11T, dtype=h_BTD.dtype).masked_fill(hidden_B11T, lowest)
-        else:
-            scores_1HTT = positional_scores(term, everything_11TT, self.scale, h_BTD.dtype)
-            bias = torch.where(hidden_B11T, lowest, scores_1HTT)
-        # Written out: what exporters make of SDPA has other strides than the fused kernel that they traced.
-        plan = AttentionPlan("reference", self.scale, bias_BHTT=bias, rotation=term.rotation)
-        for layer in encoder.layers:
+        h_BTD = embed(self.encoder, tokens_BT)
+        plan = row_plan(self.encoder, mask_BT, h_BTD.dtype)
+        for layer in self.encoder.layers:
             h_BTD = layer(h_BTD, plan)
-        return encoder.final_norm(h_BTD)
+        return self.encoder.final_norm(h_BTD)
 
 
 class MaskedLMGraph(nn.Module):

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from schemas.vocabulary import CLS, FIRST_ORDINARY, PAD, SEP
 from trainer.checkpoint import CheckpointError
-from trainer.finetune.directory import TASK, ClassifierDirectory, Head, load_classifier, task_of
+from trainer.finetune.directory import TASK, ClassifierDirectory, Head, Loaded, load_classifier, task_of
 from trainer.model.config import ModelConfig
 from trainer.model.encoder import Encoder
 from trainer.model.notes import NoteTable
 from trainer.notes import set_notes
 from trainer.run import RunDirectory, load_model
+from trainer.sections.task import KINDS
 from trainer.tasks.masked_lm import MaskedLM
 from trainer.tokenizer import Tokenizer
 
@@ -63,10 +64,11 @@ def open_source(path: str | Path, drop_notes: bool = False) -> Source:
     masked-LM head, or with notes that cannot go along."""
     task = task_of(path)
     if task == TASK:
-        return _classifier(Path(path))
-    if task is not None and ClassifierDirectory(path).path.joinpath("finetune.json").exists():
+        return classifier_source(path, load_classifier(path))
+    if task is not None and task not in KINDS:
         raise ExportError(
-            f"{path}: a model of task '{task}' cannot be exported; export the classifier it was made from"
+            f"{path}: holds a model of task '{task}'; export the classifier that it was made from, or `quantise` one "
+            "with early exits"
         )
     model = load_model(path)
     if not isinstance(model, MaskedLM):
@@ -98,8 +100,8 @@ def _used(notes: NoteTable) -> int:
     return int((notes.taken_W > 0).sum()) if notes.config.filled_only else len(notes.taken_W)
 
 
-def _classifier(path: Path) -> Source:
-    loaded = load_classifier(path)
+def classifier_source(path: str | Path, loaded: Loaded) -> Source:
+    """Raises ExportError where it reads notes."""
     encoder, head = loaded.model.encoder, loaded.head
     if encoder.notes is not None:
         if used := _used(encoder.notes):
@@ -116,7 +118,7 @@ def _classifier(path: Path) -> Source:
         "out.bias": tensors["out.bias"] * head.scale + head.mean,
     }
     held = {name: tensor for name, tensor in weights.items() if tensor is not None}
-    return Source(path, head.kind, encoder, held, head, ClassifierDirectory(path).vocabulary)
+    return Source(Path(path), head.kind, encoder, held, head, ClassifierDirectory(path).vocabulary)
 
 
 def sample_rows(source: Source, rows: int = 3) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,15 @@ from trainer.export.huggingface import CLASSES
 from trainer.export.onnx_directory import INPUTS, OnnxDirectory, read_described
 from trainer.export.source import Source
 
+EXITS = """## Use
+
+```
+siliang-trainer predict . texts.txt
+siliang-trainer predict . texts.txt --lose 2
+```
+
+A classifier with early exits in int8, in segments for ONNX Runtime: a text leaves at the first branch that is sure
+enough, and the batch goes on without it. Scores and times in `model.json` are those of the same model in fp32."""
 TEXTS = {True: '"a text", "another text"', False: '"a text"'}
 
 
@@ -14,6 +23,8 @@ def usage(source: Source, form: str, directory: Path) -> str:
     """Markdown for an export in `directory`, which is complete but for README.md."""
     if form == "onnx":
         return _onnx(source, directory)
+    if form == "exits":
+        return EXITS
     auto = CLASSES[source.kind][0]
     text = TEXTS[source.classifier is not None and source.classifier.pair]
     text = '"a [MASK] text"' if source.kind == "masked-lm" else text
