@@ -13,7 +13,7 @@ Model = Annotated[
     Path,
     typer.Argument(metavar="RUN|CLASSIFIER", help="What train or finetune wrote.", show_default=False),
 ]
-Quantisable = Annotated[
+WithExits = Annotated[
     Path,
     typer.Argument(metavar="RUN|CLASSIFIER", help="What train, finetune or early-exit wrote.", show_default=False),
 ]
@@ -50,7 +50,7 @@ def export(
 
 
 def quantise(
-    path: Quantisable,
+    path: WithExits,
     output: Output,
     test: Annotated[
         Path | None,
@@ -91,7 +91,7 @@ def quantise(
 
 
 def card(
-    path: Model,
+    path: WithExits,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="A file, rather than standard output.")
     ] = None,
@@ -100,10 +100,10 @@ def card(
     """Write the model card of a run or classifier: data, config, training, scores, limits. Exports hold theirs."""
     with errors():
         from trainer.export.card import model_card
-        from trainer.export.source import open_source
+        from trainer.export.source import open_with_exits
         from trainer.run import write_atomic
 
-        text = model_card(open_source(path, drop_notes=True), evaluations=evaluation or ())
+        text = model_card(open_with_exits(path, drop_notes=True)[0], evaluations=evaluation or ())
         if output is not None:
             write_atomic(output, text)
     typer.echo(text if output is None else str(output), nl=output is not None)

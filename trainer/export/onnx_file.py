@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trainer.export.fast_tokenizer import fast_tokenizer
 from trainer.export.graph import graph_of
-from trainer.export.onnx_directory import INPUTS, OnnxDirectory, describe, need, session_of
+from trainer.export.onnx_directory import INPUTS, OnnxDirectory, Precision, describe, need, session_of
 from trainer.export.source import ExportError, Source, sample_rows
 
 TOLERANCE = 1e-4
@@ -34,7 +34,7 @@ def write_onnx(source: Source, directory: Path) -> None:
     finish(source, directory, opset, outputs, "fp32")
 
 
-def finish(source: Source, directory: Path, opset: int, outputs: list[str], precision: Any) -> None:
+def finish(source: Source, directory: Path, opset: int, outputs: list[str], precision: Precision) -> None:
     """What lies beside model.onnx."""
     place = OnnxDirectory(directory)
     place.vocabulary.parent.mkdir()

@@ -10,10 +10,8 @@ from trainer.export.exit_directory import write_exits
 from trainer.export.exporting import write_card
 from trainer.export.onnx_directory import OnnxDirectory
 from trainer.export.onnx_file import check_onnx, finish, to_int8, write_graph
-from trainer.export.source import Source, classifier_source, open_source
+from trainer.export.source import Source, open_with_exits
 from trainer.export.staging import check_empty, staged
-from trainer.finetune.directory import task_of
-from trainer.light.early_exit.directory import TASK, load_early_exit
 
 
 def quantise(path: str | Path, output: str | Path, drop_notes: bool = False) -> Source:
@@ -22,8 +20,7 @@ def quantise(path: str | Path, output: str | Path, drop_notes: bool = False) -> 
     Raises RunInUseError where OUTPUT holds something, ExportError, RunError, CheckpointError, TokenizerError, OSError.
     """
     check_empty(output)
-    exits = load_early_exit(path) if task_of(path) == TASK else None
-    source = open_source(path, drop_notes) if exits is None else classifier_source(path, exits)
+    source, exits = open_with_exits(path, drop_notes)
     check_onnx(source)
     with staged(output) as directory:
         if exits is not None:

@@ -10,6 +10,8 @@ from torch import Tensor
 from schemas.vocabulary import CLS, FIRST_ORDINARY, PAD, SEP
 from trainer.checkpoint import CheckpointError
 from trainer.finetune.directory import TASK, ClassifierDirectory, Head, Loaded, load_classifier, task_of
+from trainer.light.early_exit.directory import TASK as EARLY_EXIT
+from trainer.light.early_exit.directory import LoadedEarlyExit, load_early_exit
 from trainer.model.config import ModelConfig
 from trainer.model.encoder import Encoder
 from trainer.model.notes import NoteTable
@@ -91,6 +93,14 @@ def open_source(path: str | Path, drop_notes: bool = False) -> Source:
         raise CheckpointError(f"{vocabulary}: {pieces:,} pieces, the model has {model.config.vocabulary_size:,}")
     head = {name: tensor.detach() for name, tensor in model.head.state_dict().items()}
     return Source(Path(path), "masked-lm", model.encoder, head, None, vocabulary, dropped)
+
+
+def open_with_exits(path: str | Path, drop_notes: bool = False) -> tuple[Source, LoadedEarlyExit | None]:
+    """As `open_source`, and a classifier with early exits as well: its whole model, and itself."""
+    if task_of(path) != EARLY_EXIT:
+        return open_source(path, drop_notes), None
+    exits = load_early_exit(path)
+    return classifier_source(path, exits), exits
 
 
 def _used(notes: NoteTable) -> int:

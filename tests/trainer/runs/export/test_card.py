@@ -105,6 +105,7 @@ def test_the_shown_code_works(make_run, make_classifier, tmp_path: Path, monkeyp
     run_code(tmp_path / "out", monkeypatch)
 
 
+@pytest.mark.slow
 def test_the_shown_code_of_onnx_works(make_classifier, tmp_path: Path, monkeypatch) -> None:
     quantise(make_classifier("regression", pair=True, layers=1), tmp_path / "out")
     assert "int8" in (tmp_path / "out" / "README.md").read_text()

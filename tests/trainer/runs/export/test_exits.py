@@ -124,6 +124,8 @@ def test_int8_by_speed(made: Path, small: Path, tools, tmp_path: Path) -> None:
     assert (code, "not measured in int8; --speed or --lose" in errors) == (2, True)
     assert sum(p.stat().st_size for p in small.glob("*.onnx")) < 0.9 * (made / "model.safetensors").stat().st_size
     assert "early exits in int8" in (small / "README.md").read_text()
+    code, _, card = tools.invoke_output("card", made)
+    assert (code, "valid `accuracy` at speed 0.8, 1.40 layers in the mean" in card) == (0, True)
     # The whole of it is no plain export.
     code, errors = tools.invoke("export", made, "--output", tmp_path / "out")
     assert (code, "`quantise` one with early exits" in errors) == (1, True)

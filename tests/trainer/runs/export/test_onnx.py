@@ -37,6 +37,7 @@ def check_masked_lm(run: Path, output: Path) -> None:
         np.testing.assert_allclose(states[mask_BT.bool().numpy()], h_BTD[mask_BT.bool()], atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_masked_lm(make_run, tmp_path: Path) -> None:
     check_masked_lm(make_run(positions="rope", norm="pre-extra", head_scale=True, layers=1), tmp_path / "out")
 
