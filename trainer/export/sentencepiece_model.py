@@ -35,7 +35,7 @@ def read_facts(path: str | Path) -> ModelFacts:
     """Raises TokenizerError where the file is damaged, or neither a unigram nor a BPE model."""
     try:
         parts = _fields(Path(path).read_bytes())
-        trainer, normalizer = (_fields(_bytes(parts.get(number, b""))) for number in (TRAINER, NORMALIZER))
+        trainer, normalizer = (_fields(_bytes(parts[number])) for number in (TRAINER, NORMALIZER))
         return ModelFacts(
             kind=KINDS[_number(trainer.get(MODEL_TYPE, 1))],
             byte_fallback=bool(trainer.get(BYTE_FALLBACK, 0)),
