@@ -24,9 +24,9 @@ from schemas.manifest import FileEntry
 JACCARD_BINS = 50
 KINDS: tuple[Kind, ...] = ("near", "contained", "exact", "protected")
 SHOWN_PAIRS: dict[Kind, int] = {"near": 6, "contained": 3, "exact": 3, "protected": 3}
-HUNKS = 4
+HUNKS = 3
 """Changes shown of a pair, each with at most HUNK_RUNS runs of words."""
-HUNK_RUNS = 12
+HUNK_RUNS = 8
 FACTS = "stages/deduplicate/done.json"
 
 Key = tuple[str, str]

@@ -19,7 +19,7 @@ SHOWN_RULES_OF_A_SOURCE = 10
 SHOWN_LANGUAGES = 60
 SHOWN_REASONS = 30
 SHOWN_RULES = 200
-RULES_WITH_EXAMPLES = 60
+RULES_WITH_EXAMPLES = 40
 """Rules with a histogram and examples; bounds the page, with the lengths of examples.py."""
 OTHERS = "(all others)"
 

@@ -6,6 +6,7 @@ terminal, and NUL ends or breaks a document. Both faces of this module replace e
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import cache
 
 from markupsafe import Markup, escape
@@ -13,6 +14,8 @@ from markupsafe import Markup, escape
 # Everything that draws nothing itself or steers how the rest is drawn, and the noncharacters. Found by category, so it
 # grows with unicodedata; the two private planes at the end go by range.
 _HIDDEN_CATEGORIES = ("Cc", "Cf", "Co", "Cs", "Zl", "Zp")
+_NAME = 8
+"""Characters of a hidden one's name, "⟨U+202E⟩"; nine from plane 1 on."""
 # Line structure, and the two joiners that Persian and Indic spelling needs (they move nothing).
 _SHOWN_AS_THEY_ARE = "\n\t\u200c\u200d"
 
@@ -46,20 +49,33 @@ def cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def _parts(text: str, limit: int) -> Iterator[tuple[str, bool]]:
+    """(characters to show, whether they are names of hidden ones). Names count as long as they are drawn: hostile text
+    takes no more room than other text."""
+    shown, end, left = cut(text, limit), 0, limit
+    for match in _hidden().finditer(shown):
+        plain = cut(shown[end : match.start()], max(1, left))
+        left -= len(plain)
+        yield plain, False
+        fitting = min(len(match.group()), max(0, left) // _NAME)
+        yield "".join(map(_name, match.group()[:fitting])), True
+        left -= _NAME * fitting
+        end = match.end()
+        if fitting < len(match.group()):
+            yield "…", False
+            return
+    yield cut(shown[end:], max(1, left)), False
+
+
 def visible_text(text: str, limit: int = 240) -> str:
     """Plain text for terminals and chart labels: cut to `limit` code points, on one line."""
-    shown = cut(text, limit).replace("\n", "↵").replace("\t", " ")
-    return _hidden().sub(lambda match: "".join(map(_name, match.group())), shown)
+    return "".join(part for part, _ in _parts(text.replace("\n", "↵").replace("\t", " "), limit))
 
 
 def visible(text: str, limit: int = 240) -> Markup:
     """Escaped HTML of the first `limit` code points; hidden characters stand in `<i class="c">`, lines are kept."""
-    parts: list[Markup] = []
-    end = 0
-    shown = cut(text, limit)
-    for match in _hidden().finditer(shown):
-        parts.append(escape(shown[end : match.start()]))
-        parts.append(Markup('<i class="c">{}</i>').format("".join(map(_name, match.group()))))
-        end = match.end()
-    parts.append(escape(shown[end:]))
-    return Markup("").join(parts)
+    return Markup("").join(
+        Markup('<i class="c">{}</i>').format(part) if hidden else escape(part)
+        for part, hidden in _parts(text, limit)
+        if part
+    )
