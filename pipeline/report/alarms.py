@@ -222,9 +222,9 @@ def languages(found: Sequence[Language], keep: Sequence[str]) -> list[Alarm]:
                 level="note",
                 title=f"{len(odd)} language{'s' if len(odd) > 1 else ''} with under "
                 f"{_percent(UNEXPECTED_SHARE)} of the kept records",
-                value=share,
-                limit=UNEXPECTED_SHARE,
-                unit="share",
+                value=len(odd),
+                limit=0,
+                unit="count",
                 detail=f"{_percent(share)} of the kept records together: "
                 f"{_listed([f'{language.name} {language.kept:,}' for language in odd])}.",
                 remedy="Where these are not meant, list the wanted ones in language.keep.",

@@ -51,7 +51,7 @@ class Source(Frozen):
     @property
     def lost(self) -> float:
         """Share of its records that were not kept, 0..1."""
-        return 1 - self.counts.kept / self.counts.input if self.counts.input else 0.0
+        return (self.counts.input - self.counts.kept) / self.counts.input if self.counts.input else 0.0
 
 
 class ScoreHistogram(Frozen):
