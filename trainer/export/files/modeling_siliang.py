@@ -211,6 +211,8 @@ class SiliangPreTrainedModel(PreTrainedModel):
 class SiliangModel(SiliangPreTrainedModel):
     """The encoder alone: last_hidden_state [B, T, D]."""
 
+    _keys_to_ignore_on_load_unexpected = [r"^head\.", r"^dense\.", r"^out\."]
+
     def __init__(self, config: SiliangConfig) -> None:
         super().__init__(config)
         self.token_embedding = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)

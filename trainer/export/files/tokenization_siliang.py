@@ -133,6 +133,18 @@ class SiliangTokenizer(PreTrainedTokenizer):
         ids = [self.cls_token_id, *first, self.sep_token_id]
         return ids if second is None else [*ids, *second, self.sep_token_id]
 
+    def truncate_sequences(
+        self, ids, pair_ids=None, num_tokens_to_remove: int = 0, truncation_strategy="longest_first", stride: int = 0
+    ):
+        """Of a pair the longer text gives way, of equal ones the first: as the model was trained."""
+        strategy = getattr(truncation_strategy, "value", truncation_strategy)
+        if pair_ids is None or strategy != "longest_first" or self.truncation_side != "right":
+            return super().truncate_sequences(ids, pair_ids, num_tokens_to_remove, truncation_strategy, stride)
+        first, second = list(ids), list(pair_ids)
+        for _ in range(num_tokens_to_remove):
+            (first if len(first) >= len(second) else second).pop()
+        return first, second, []
+
     def get_special_tokens_mask(self, first, second=None, already_has_special_tokens: bool = False) -> list[int]:
         if already_has_special_tokens:
             return super().get_special_tokens_mask(first, second, already_has_special_tokens=True)

@@ -211,6 +211,17 @@ def test_ids_are_ours(tokenizers, text: str) -> None:
     assert theirs(text, text).input_ids == [CLS, *ids, SEP, *ids, SEP]
 
 
+@given(HOSTILE, HOSTILE, st.integers(3, 12))
+@example("the whale of the sea", "the whale of the sea", 8)
+def test_pairs_are_cut_as_in_training(tokenizers, first: str, second: str, longest: int) -> None:
+    theirs, own = tokenizers
+    encoding = Encoding(own, "classification", longest, True, False)
+    cut = theirs(first, second, truncation=True, max_length=longest, split_special_tokens=True)
+    assert cut.input_ids == encoding.encode(Row("", first, second)).ids
+    alone = Encoding(own, "classification", longest, False, False).encode(Row("", first)).ids
+    assert theirs(first, truncation=True, max_length=longest, split_special_tokens=True).input_ids == alone
+
+
 @given(st.text(st.characters(codec="utf-8"), max_size=20))
 def test_text_comes_back(tokenizers, text: str) -> None:
     theirs, own = tokenizers
