@@ -5,25 +5,33 @@ Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C. Errors are one
 
 import logging
 import os
-import re
 import sys
-from collections.abc import Iterable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import orjson
 import typer
 
 from pipeline.config import ConfigError, load_config
-from pipeline.console import INTERRUPTED, SECONDS, ProgressMode, ProgressSeconds, StoppedError, go_on, out
+from pipeline.console import (
+    INTERRUPTED,
+    SECONDS,
+    ProgressMode,
+    ProgressSeconds,
+    StoppedError,
+    go_on,
+    out,
+    write_json,
+)
 from schemas.manifest import ManifestError, read_manifest, verify_files
 from schemas.shard import SchemaError
 
 logging.disable(logging.WARNING)  # importing Beam without its Google extra warns on every start
 from pipeline.acceptance import PrepareError  # noqa: E402
 from pipeline.commit import ConservationError  # noqa: E402
+from pipeline.compare.command import compare as compare_outputs  # noqa: E402
+from pipeline.compare.sides import CompareError  # noqa: E402
 from pipeline.dedup.protect_passages import ProtectError  # noqa: E402
 from pipeline.doctor.command import doctor  # noqa: E402
 from pipeline.export.corpus import FORMATS  # noqa: E402
@@ -57,10 +65,17 @@ from pipeline.workspace import OutputError  # noqa: E402
 logging.disable(logging.NOTSET)
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=__doc__)
-_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]")
-"""What JSON may leave as it is and a terminal obeys: DEL, the C1 controls, line separators, bidirectional controls."""
-
-USAGE = (ConfigError, ExportError, InputError, InspectError, OutputError, ProtectError, RuleError, VocabularyError)
+USAGE = (
+    CompareError,
+    ConfigError,
+    ExportError,
+    InputError,
+    InspectError,
+    OutputError,
+    ProtectError,
+    RuleError,
+    VocabularyError,
+)
 FAILED = (PrepareError, ConservationError, JobError, ManifestError, SchemaError, OSError)
 
 
@@ -82,6 +97,7 @@ def _main(
 app.command()(prepare)
 app.command()(doctor)
 app.command()(schema)
+app.command("compare")(compare_outputs)
 
 
 def _report_schema(wanted: bool) -> None:
@@ -157,7 +173,7 @@ def inspect(
     else:
         rows, show = find(directory, record, doc, rule, limit), render
     if as_json if as_json is not None else not sys.stdout.isatty():
-        _write_json(rows)
+        write_json(rows)
     else:
         show(rows, out)
     if not rows:
@@ -197,7 +213,7 @@ def rules(
     if tried is not None:
         trial = try_rules(tried, load_config(config))
         if as_json:
-            _write_json([asdict(trial)])
+            write_json([asdict(trial)])
         else:
             render_trial(trial, out)
         return
@@ -208,7 +224,7 @@ def rules(
         check_rules_config(loaded.rules)
         rows = described(loaded)
     if as_json:
-        _write_json(rows)
+        write_json(rows)
     else:
         render_rules(rows, out)
 
@@ -225,7 +241,7 @@ def tune(
     with StageProgress(mode=progress_mode, seconds=progress_seconds).stage("tune"):
         tunings = run_tune(directory, rule)
     if as_json or not sys.stdout.isatty():
-        _write_json(asdict(tuning) for tuning in tunings)
+        write_json(asdict(tuning) for tuning in tunings)
     else:
         render_tuning(tunings, out, one=rule is not None)
 
@@ -242,13 +258,13 @@ def vocabulary(
     as_json = as_json or not sys.stdout.isatty()
     if sizes is None:
         if as_json:
-            _write_json([vocabulary_quality(directory, read_manifest(directory))])
+            write_json([vocabulary_quality(directory, read_manifest(directory))])
         else:
             render_quality(directory, out)
         return
     rows = compare(directory, sizes_of(sizes))
     if as_json:
-        _write_json(rows)
+        write_json(rows)
     else:
         render_comparison(rows, out)
 
@@ -271,7 +287,7 @@ def show(
     if shard is not None:
         found = shard_rows(directory, shard, first, rows)
         if as_json:
-            _write_json(found)
+            write_json(found)
         else:
             render_rows(found, out)
         return
@@ -279,7 +295,7 @@ def show(
     if known is None:
         typer.echo("no document has this word, or it is too seldom to be listed", err=True)
     elif as_json:
-        _write_json([known])
+        write_json([known])
     else:
         render_note(known, out)
 
@@ -303,11 +319,6 @@ def export(
         files = f"{done.files} file{'' if done.files == 1 else 's'}"
         counts = f"{done.documents:,} documents, {done.tokens:,} tokens, {files}"
         out.print(f"{output.rstrip('/')}/{done.split}: {counts}", soft_wrap=True)
-
-
-def _write_json(rows: Iterable[dict[str, Any]]) -> None:
-    for row in rows:
-        sys.stdout.write(_UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", orjson.dumps(row).decode()) + "\n")
 
 
 def _complain(message: object) -> None:

@@ -1,16 +1,22 @@
-"""What the commands of `siliang-pipeline` share: the option --progress, and the end by Ctrl-C."""
+"""What the commands of `siliang-pipeline` share: JSON lines, the option --progress, and the end by Ctrl-C."""
 
+import re
 import shlex
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
+import orjson
 import typer
 from rich.console import Console
 
 from pipeline.progress import MODES, PLAIN_SECONDS, StageProgress
 
 out = Console(highlight=False, markup=False, emoji=False)
+
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]")
+"""What JSON may leave as it is and a terminal obeys: DEL, the C1 controls, line separators, bidirectional controls."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the number of SIGINT."""
@@ -62,3 +68,8 @@ def _kept(progress: StageProgress, output: str) -> str:
 def go_on(program: str, arguments: Sequence[str]) -> str:
     """The line that tells of the command to go on with."""
     return f"the same command goes on from there:\n  {program} {shlex.join(arguments)}"
+
+
+def write_json(rows: Iterable[dict[str, Any]]) -> None:
+    for row in rows:
+        sys.stdout.write(_UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", orjson.dumps(row).decode()) + "\n")

@@ -23,7 +23,7 @@ EXPLAINED = 5
 
 def explain(row: dict[str, Any]) -> str:
     """One paragraph for people: the verdict, what decided it, and what was repaired. Hidden characters are named."""
-    said = [f"{_shown(row['record'])} (source {_shown(row['source'])}) {_verdict(row)}."]
+    said = [f"{_shown(row['record'])} (source {_shown(row['source'])}) {outcome(row)}."]
     detail = row.get("detail")
     if detail:
         said.append(f"Found: {_shown(detail, 500)}.")
@@ -37,7 +37,8 @@ def explain(row: dict[str, Any]) -> str:
     return " ".join(said)
 
 
-def _verdict(row: dict[str, Any]) -> str:
+def outcome(row: dict[str, Any]) -> str:
+    """What was decided, from "was" on: the verdict and why. Hidden characters are named."""
     rule = _shown(row["rule"] or "a reason that was not told")
     match row["verdict"]:
         case "kept":

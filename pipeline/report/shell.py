@@ -22,11 +22,11 @@ NAME_LIMIT = 160
 """Code points of a name that are shown."""
 
 
-def render_page(template: str, **context: Any) -> str:
-    """One HTML page; the same text for the same context. template: a file name in templates/."""
+def render_page(template: str, folder: Path = TEMPLATES, **context: Any) -> str:
+    """One HTML page; the same text for the same context. template: a file name in `folder` or in templates/ here."""
     css, js = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([folder, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
