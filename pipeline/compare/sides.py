@@ -58,7 +58,7 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in table.items():
         name = f"{prefix}{key}"
-        found |= _flat(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value}
+        found |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
     return found
 
 
