@@ -5,7 +5,6 @@ DIR/segment-NN.onnx  model.json  vocabulary/siliang.model  README.md
 Shape suffixes: B rows, T positions, K classes.
 """
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -148,7 +147,7 @@ def load_exits(path: str | Path) -> OnnxExits:
         described = Described.model_validate_json(directory.model_config.read_bytes())
     except FileNotFoundError as error:
         raise RunError(f"{path}: no classifier here") from error
-    except (ValidationError, OSError, json.JSONDecodeError) as error:
+    except (ValidationError, OSError) as error:
         raise CheckpointError(f"{directory.model_config}: damaged ({str(error).splitlines()[0]})") from error
     tokenizer, head, exits = Tokenizer(directory.vocabulary), described.classification, described.early_exit
     if len(tokenizer) != described.config.vocabulary_size or file_digest(directory.vocabulary) != head.vocabulary:

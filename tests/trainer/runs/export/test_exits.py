@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from schemas.manifest import file_digest
-from trainer.export.exit_directory import OnnxExits, load_exits
+from trainer.export.exit_directory import OnnxExits
 from trainer.export.exit_segments import FIRST_INPUTS, LATER_INPUTS, segments_of, write_segments
 from trainer.export.onnx_directory import session_of
 from trainer.export.quantising import quantise
@@ -170,10 +170,3 @@ def test_a_poisoned_directory(small: Path, tools, tmp_path: Path, poison) -> Non
     (tmp_path / "texts.txt").write_text("the whale\n")
     code, errors = tools.invoke("predict", path, tmp_path / "texts.txt")
     assert (code, errors.startswith("error: "), len(errors.splitlines())) == (1, True, 1), errors
-
-
-def test_sessions_do_not_see_files_beside(small: Path, monkeypatch, tmp_path: Path) -> None:
-    """From bytes, wherever the command is called."""
-    monkeypatch.chdir(tmp_path)
-    assert len(load_exits(small).sessions) == 2
-    assert torch.get_num_threads() >= 1
