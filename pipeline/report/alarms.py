@@ -44,7 +44,13 @@ def _bounded(alarms: list[Alarm], title: str) -> list[Alarm]:
     more = len(alarms) - NAMED
     if more <= 0:
         return alarms
-    rest = alarms[0].model_copy(update={"title": title, "value": None, "detail": f"{more:,} more of the same kind."})
+    told = {
+        "title": title,
+        "value": None,
+        "detail": f"{more:,} more of the same kind.",
+        "remedy": "See the tables below.",
+    }
+    rest = alarms[0].model_copy(update=told)
     return [*alarms[:NAMED], rest]
 
 

@@ -1,6 +1,6 @@
 """Reading the audit without holding it: tables of some ten thousand rows, only the columns that are needed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from schemas.arrow import AUDIT
 from schemas.manifest import FileEntry
-from schemas.shard import open_shard
+from schemas.shard import SchemaError, open_shard
 
 GROUPED_BATCHES = 48
 """Record batches looked at together: 48 x 1024 rows amortise the calls and stay far under 100 MB."""
@@ -25,16 +25,25 @@ def open_audit(path: Path, columns: Sequence[str] | None, mapped: bool = True) -
     return pa.ipc.open_file(pa.memory_map(str(path), "r") if mapped else pa.OSFile(str(path)), options=options)
 
 
+def read_table(reader: pa.ipc.RecordBatchFileReader, batches: Iterable[int], path: Path) -> pa.Table:
+    """These record batches as one table. Raises SchemaError where one of them cannot be read."""
+    try:
+        return pa.Table.from_batches([reader.get_batch(index) for index in batches], reader.schema)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise SchemaError(f"{path}: damaged ({error}); run `siliang-pipeline verify`") from error
+
+
 def tables(directory: Path, files: Sequence[FileEntry], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """Audit rows in file order, GROUPED_BATCHES record batches at a time; columns None reads all.
 
     Raises SchemaError (schemas.shard) where a file is missing, damaged or not an audit.
     """
     for entry in files:
-        reader = open_audit(directory / entry.path, columns)
+        path = directory / entry.path
+        reader = open_audit(path, columns)
         for start in range(0, reader.num_record_batches, GROUPED_BATCHES):
             stop = min(start + GROUPED_BATCHES, reader.num_record_batches)
-            table = pa.Table.from_batches([reader.get_batch(index) for index in range(start, stop)], reader.schema)
+            table = read_table(reader, range(start, stop), path)
             if len(table):
                 yield table.combine_chunks()
 
@@ -53,6 +62,6 @@ def select(
         path = directory / entry.path
         narrow, whole = open_audit(path, columns), open_audit(path, None)
         for index in range(narrow.num_record_batches):
-            mask = condition(narrow.get_batch(index))
+            mask = condition(read_table(narrow, [index], path).to_batches()[0])
             if pc.any(mask).as_py():
-                yield pa.Table.from_batches([whole.get_batch(index)]).filter(mask)
+                yield read_table(whole, [index], path).filter(mask)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.report import kernels
-from pipeline.report.audit import open_audit
+from pipeline.report.audit import open_audit, read_table
 from schemas.arrow import VERDICTS
 from schemas.manifest import FileEntry
 
@@ -117,7 +117,7 @@ def add_rows(
                 opened, reader = file, open_audit(root / files[file].path, columns, mapped=False)
             assert reader is not None
             end = min(begin + GROUPED_BATCHES, batches[file])
-            table = pa.Table.from_batches([reader.get_batch(index) for index in range(begin, end)], reader.schema)
+            table = read_table(reader, range(begin, end), root / files[file].path)
             if len(table):
                 add(total, Rows(table.combine_chunks(), file << _FILE | begin << _BATCH))
 
@@ -144,8 +144,8 @@ def fetch(
         row, index = 0, begin
         for place in sorted(some):
             target = place & (1 << _BATCH) - 1
-            while target >= row + narrow.get_batch(index).num_rows:
-                row += narrow.get_batch(index).num_rows
+            while target >= row + (rows := len(read_table(narrow, [index], path))):
+                row += rows
                 index += 1
-            found[place] = whole.get_batch(index).slice(target - row, 1).to_pylist()[0]
+            found[place] = read_table(whole, [index], path).slice(target - row, 1).to_pylist()[0]
     return found

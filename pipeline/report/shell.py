@@ -31,7 +31,6 @@ def render_page(template: str, folder: Path = TEMPLATES, **context: Any) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        extensions=["jinja2.ext.do"],
     )
     environment.filters.update(
         text=_text,
@@ -39,6 +38,7 @@ def render_page(template: str, folder: Path = TEMPLATES, **context: Any) -> str:
         prose=_prose,
         name=_name,
         n=_count,
+        large=_large,
         share=_share,
         num=_number,
         size=_size,
@@ -74,6 +74,14 @@ def _prose(value: str) -> Markup:
 
 def _count(value: int | None) -> str:
     return "–" if value is None else f"{value:,}"
+
+
+def _large(value: int) -> str:
+    """Characters, which may be billions."""
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if value >= size:
+            return f"{value / size:,.2f}\u00a0{unit}"
+    return f"{value:,}"
 
 
 def _share(value: float | None, whole: float = 1.0) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
+from pipeline.report.audit import read_table
 from pipeline.report.model import Check, Split, Splits
 from pipeline.report.rows import identities
 from schemas.arrow import example, note
@@ -103,11 +104,12 @@ def _ids(root: Path, files: Sequence[FileEntry], schema: pa.Schema) -> Iterator[
     for entry in files:
         reader = _open(root, entry, schema, "doc_id")
         for index in range(reader.num_record_batches):
-            yield reader.get_batch(index).column(0)
+            yield read_table(reader, [index], root / entry.path).column(0).combine_chunks()
 
 
 def _contexts(root: Path, files: Sequence[FileEntry], schema: pa.Schema) -> Iterator[pa.Array]:
     for entry in files:
         reader = _open(root, entry, schema, "contexts")
         for index in range(reader.num_record_batches):
-            yield reader.get_batch(index).column(0).flatten().field("doc_id")
+            contexts = read_table(reader, [index], root / entry.path).column(0).combine_chunks()
+            yield contexts.flatten().field("doc_id")

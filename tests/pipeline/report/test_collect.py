@@ -358,6 +358,10 @@ def test_unfinished_or_damaged_directories_speak(prepared, tmp_path: Path, prepa
     shard.write_bytes(shard.read_bytes()[:-20])
     with pytest.raises(SchemaError, match="audit-00000-of-00001"):
         collect(made.path)
+    whole = (prepared.path / "audit/audit-00000-of-00003.arrow").read_bytes()
+    shard.write_bytes(whole[: len(whole) // 2] + bytes(2_000) + whole[len(whole) // 2 + 2_000 :])
+    with pytest.raises(SchemaError, match=r"audit-00000-of-00001.*damaged.*verify"):
+        collect(made.path)
     config = made.manifest.config | {"surprise": 1}
     write_manifest(tmp_path, made.manifest.model_copy(update={"config": config}))
     with pytest.raises(ManifestError, match=r"config\.surprise"):
