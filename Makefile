@@ -28,7 +28,7 @@ demo: install
 	$(BIN)/siliang-trainer fill runs/demo/model "the great whale swam through the [MASK]."
 	$(BIN)/python docs/demo/passages.py runs/demo/passages
 	$(BIN)/siliang-trainer finetune runs/demo/model $(PASSAGES) --config docs/demo/finetune.toml --output runs/demo/classifier
-	$(BIN)/siliang-trainer early-exit runs/demo/classifier $(PASSAGES) --config docs/demo/early_exit.toml --output runs/demo/early-exit
+	$(BIN)/siliang-trainer compress early-exit runs/demo/classifier $(PASSAGES) --config docs/demo/early_exit.toml --output runs/demo/early-exit
 	echo "What ceremony else? must there no more be done" | $(BIN)/siliang-trainer predict runs/demo/early-exit - --json
 	@echo "report: runs/demo/data/report/index.html"
 

@@ -9,6 +9,7 @@ import argparse
 import html
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -60,10 +61,19 @@ def _default(parameter: Any) -> str:
     return "" if parameter.default in (None, [], (), "") else f"`{parameter.default}`"
 
 
+def _leaves(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command by its whole name, those of groups too."""
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            yield from _leaves(command, f"{prefix}{name} ")
+        else:
+            yield prefix + name, command
+
+
 def commands(program: str, app: typer.Typer) -> str:
     group = typer.main.get_command(app)
     lines = [f"# {program}", "", (group.help or "").strip(), ""]
-    for name, command in sorted(group.commands.items()):
+    for name, command in _leaves(group):
         lines += [f"## {name}", "", (command.help or "").strip(), ""]
         rows = [p for p in command.params if p.name != "help" and not p.hidden]
         named = " ".join(_spelt(one) for one in rows if one.param_type_name == "argument")

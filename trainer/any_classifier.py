@@ -33,10 +33,12 @@ def open_classifier(
         exits = load_early_exit(path)
         calibration = exits.exits.calibration
         if wish.latency is not None and machine() != calibration.machine:
-            warn(f"times are of {calibration.machine}; `calibrate {path} ...` measures this machine")
+            warn(f"times are of {calibration.machine}; `compress calibrate {path} ...` measures this machine")
         return exits, early(exits, wish.choose(calibration) if wish.named else exits.exits.speed)
     if wish.named:
-        raise ConfigError(f"{path}: answers with all of its layers; `early-exit {path} ...` makes one with speeds")
+        raise ConfigError(
+            f"{path}: answers with all of its layers; `compress early-exit {path} ...` makes one with speeds"
+        )
     if task == onnx.TASK:
         exported = load_onnx(path)
         return exported, exported.answer

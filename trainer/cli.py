@@ -1,4 +1,4 @@
-"""The command line: siliang-trainer train | fill | evaluate | finetune | early-exit | calibrate |
+"""The command line: siliang-trainer train | fill | evaluate | finetune | compress |
 predict | embed | export | quantise | card | doctor | info | plan | bench | sweep.
 
 Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C.
@@ -19,7 +19,7 @@ from trainer.evaluate.command import evaluate
 from trainer.export.command import card, export, quantise
 from trainer.fill_command import fill
 from trainer.finetune.command import finetune
-from trainer.light.early_exit.command import calibrate, early_exit
+from trainer.light.commands import compress
 from trainer.model.presets import PRESETS
 from trainer.predict_command import predict
 from trainer.schema_command import schema
@@ -120,8 +120,7 @@ app.command()(predict)
 app.command()(export)
 app.command()(quantise)
 app.command()(card)
-app.command("early-exit")(early_exit)
-app.command()(calibrate)
+app.add_typer(compress, name="compress")
 app.command()(doctor)
 app.command()(schema)
 add_commands(app)

@@ -46,7 +46,7 @@ def _with_exits(work: Work, name: str, *settings: str) -> tuple[Path, float]:
     if not path.is_dir():
         sets = [part for value in (*work.early_exit, *settings) for part in ("--set", value)]
         files = ["--train", task.train, "--valid", task.valid, *task.columns()]
-        work.trainer("early-exit", work.full, *files, *sets, "--lose", 1, "--output", path)
+        work.trainer("compress", "early-exit", work.full, *files, *sets, "--lose", 1, "--output", path)
     described = json.loads((path / "model.json").read_text(encoding="utf-8"))
     return path, described["early_exit"]["speed"]
 

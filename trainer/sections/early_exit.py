@@ -1,4 +1,4 @@
-"""Settings of `siliang-trainer early-exit`: flat, `--set epochs=5` or a TOML file."""
+"""Settings of `siliang-trainer compress early-exit`: flat, `--set epochs=5` or a TOML file."""
 
 from typing import Literal
 

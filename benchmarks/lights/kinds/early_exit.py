@@ -1,4 +1,4 @@
-"""A directory that `siliang-trainer early-exit` wrote, at one speed.
+"""A directory that `siliang-trainer compress early-exit` wrote, at one speed.
 
 Arguments: path, speed.
 """

@@ -63,7 +63,7 @@ def run_all(found: list[str], tools) -> None:
         assert program == "siliang-trainer"
         if arguments[0] == "finetune":
             arguments += ["--set", "epochs=1", "--set", "seeds=1", "--set", "threads=1"]
-        if arguments[0] in ("early-exit", "calibrate"):
+        if arguments[0] in ("compress",):
             arguments += ["--set", "epochs=1", "--set", "latency_seconds=0.1", "--set", "threads=1"]
         if arguments[0] == "train":
             # Named again, a key is the later one's.

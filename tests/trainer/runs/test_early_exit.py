@@ -43,7 +43,15 @@ def place(finished_run: Path, tmp_path_factory: pytest.TempPathFactory, tools) -
 
 
 def command(place: Path, output: Path, *more: object, train: bool = True) -> list[object]:
-    found: list[object] = ["early-exit", place / "full", "--valid", place / "valid.tsv", "--text", "sentence"]
+    found: list[object] = [
+        "compress",
+        "early-exit",
+        place / "full",
+        "--valid",
+        place / "valid.tsv",
+        "--text",
+        "sentence",
+    ]
     found += ["--train", place / "train.tsv"] if train else []
     for setting in ("threads=1", "latency_seconds=0.1", "learning_rate=0.01", "device='cpu'", "exits=[0,1]"):
         found += ["--set", setting]
@@ -155,7 +163,7 @@ def test_a_time_that_cannot_be_had(place: Path, tmp_path: Path, tools) -> None:
     assert load_early_exit(tmp_path / "out").exits.speed == min(points, key=lambda p: p.milliseconds[1]).speed
     before = (tmp_path / "out" / "model.json").read_bytes()
     arguments = ["--valid", place / "test.tsv", "--text", "sentence", "--set", "latency_seconds=0.05"]
-    code, errors = tools.invoke("calibrate", tmp_path / "out", *arguments, "--latency", 1e-6)
+    code, errors = tools.invoke("compress", "calibrate", tmp_path / "out", *arguments, "--latency", 1e-6)
     assert (code, "ask for more" in errors) == (2, True), errors
     assert (tmp_path / "out" / "model.json").read_bytes() == before
 
@@ -170,7 +178,7 @@ def test_pairs(place: Path, finished_run: Path, tmp_path: Path, tools) -> None:
     finetune(finished_run, files, tmp_path / "full", build_settings(chosen=values), QUIET)
     arguments = ["--train", files.train, "--unlabelled", tmp_path / "more.txt", "--valid", files.valid, "--text", 1]
     arguments += ["--text-b", 2, "--label", 3, "--set", "latency_seconds=0", "--output", tmp_path / "out"]
-    code, errors, printed = tools.invoke_output("early-exit", tmp_path / "full", *arguments, "--json")
+    code, errors, printed = tools.invoke_output("compress", "early-exit", tmp_path / "full", *arguments, "--json")
     assert code == 0, errors
     assert json.loads(printed)["examples"]["train"] == 13
     code, errors, printed = tools.invoke_output("predict", tmp_path / "out", tmp_path / "more.txt")
@@ -184,8 +192,8 @@ def test_calibrate_changes_numbers_alone(place: Path, tmp_path: Path, tools) -> 
     shutil.copytree(place / "fast", copy)
     weights = (copy / "model.safetensors").read_bytes()
     code, errors, printed = tools.invoke_output(
-        "calibrate", copy, "--valid", place / "test.tsv", "--text", "sentence", "--label", "label", "--speed", 0.25,
-        "--set", "latency_seconds=0.05", "--set", "latency_batches=[4]", "--json",
+        "compress", "calibrate", copy, "--valid", place / "test.tsv", "--text", "sentence", "--label", "label",
+        "--speed", 0.25, "--set", "latency_seconds=0.05", "--set", "latency_batches=[4]", "--json",
     )  # fmt: skip
     assert code == 0, errors
     told, exits = json.loads(printed), load_early_exit(copy).exits
@@ -252,7 +260,7 @@ def test_other_kinds_are_refused(place: Path, finished_run: Path, tmp_path: Path
     files = Files(table, table, Columns("1", None, "2"))
     finetune(finished_run, files, tmp_path / "full", build_settings(chosen=values), QUIET)
     arguments = ["--train", table, "--valid", place / "valid.tsv", "--text", 1, "--output", tmp_path / "out"]
-    code, errors = tools.invoke("early-exit", tmp_path / "full", *arguments)
+    code, errors = tools.invoke("compress", "early-exit", tmp_path / "full", *arguments)
     assert (code, why in errors, f"kind '{kind}' cannot exit early" in errors) == (1, True, True), errors
     assert not (tmp_path / "out").exists()
 
@@ -264,9 +272,11 @@ def test_what_is_no_classifier(place: Path, finished_run: Path, tmp_path: Path, 
         (tmp_path, "no classifier here"),
     ):
         arguments = ["--train", place / "train.tsv", "--valid", place / "valid.tsv", "--text", "sentence"]
-        code, errors = tools.invoke("early-exit", run, *arguments, "--output", tmp_path / "out")
+        code, errors = tools.invoke("compress", "early-exit", run, *arguments, "--output", tmp_path / "out")
         assert (code, message in errors) == (1, True), errors
-    code, errors = tools.invoke("calibrate", place / "full", "--valid", place / "valid.tsv", "--text", "sentence")
+    code, errors = tools.invoke(
+        "compress", "calibrate", place / "full", "--valid", place / "valid.tsv", "--text", "sentence"
+    )
     assert (code, "not a classifier of `early-exit`" in errors) == (1, True), errors
 
 

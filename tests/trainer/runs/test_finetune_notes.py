@@ -123,7 +123,7 @@ def test_exits_of_a_classifier_with_notes(noted: Path, files: Files, tmp_path: P
     arguments = ["--train", files.train, "--valid", held_out, "--text", 1, "--output", tmp_path / "fast"]
     for setting in ("epochs=1", "latency_seconds=0", "threads=1", "device='cpu'"):
         arguments += ["--set", setting]
-    code, errors = tools.invoke("early-exit", tmp_path / "full", *arguments)
+    code, errors = tools.invoke("compress", "early-exit", tmp_path / "full", *arguments)
     assert code == 0, errors
     assert (tmp_path / "fast" / "notes.json").read_bytes() == (tmp_path / "full" / "notes.json").read_bytes()
     answers = []

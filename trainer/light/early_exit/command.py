@@ -1,4 +1,4 @@
-"""`siliang-trainer early-exit` and `siliang-trainer calibrate`."""
+"""`siliang-trainer compress early-exit` and `siliang-trainer compress calibrate`."""
 
 import json
 from collections.abc import Mapping

@@ -1,0 +1,13 @@
+"""`siliang-trainer compress`: what makes a trained model light, one command each."""
+
+import typer
+
+from trainer.light.early_exit.command import calibrate, early_exit
+
+compress = typer.Typer(
+    help="Makes a trained model small or fast.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+compress.command("early-exit")(early_exit)
+compress.command()(calibrate)
