@@ -2,16 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from pipeline.report.model import Alarm, Duplicates, Language, Rule, Source, Splits, Tokens
+from pipeline.report.model import Alarm, Duplicates, Language, Rule, Splits, Tokens
 from schemas.manifest import Counts
 
-LOST_SHARE = 0.30
-"""A source that loses more than this is worth reading by eye."""
 QUARANTINE_SHARE = 0.5
 """Of the limit at which the run would have failed."""
-REMOVED_SHARE = 0.30
-"""Of a source's records that passed the rules, removed by deduplication: so much is right only where the source repeats
-itself or another."""
 BYTE_FALLBACK_SHARE = 0.02
 GROUP_SHARE = 0.01
 """Of the input, one kept document with all that was removed as its duplicates."""
@@ -31,7 +26,8 @@ def sorted_by_level(alarms: Iterable[Alarm]) -> tuple[Alarm, ...]:
     return tuple(sorted(alarms, key=lambda alarm: _LEVELS.index(alarm.level)))
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """One decimal."""
     return f"{share * 100:.1f} %"
 
 
@@ -40,7 +36,8 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[: 4 * NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _bounded(alarms: list[Alarm], title: str) -> list[Alarm]:
+def bounded(alarms: list[Alarm], title: str) -> list[Alarm]:
+    """The first NAMED of them, and one that counts the rest."""
     more = len(alarms) - NAMED
     if more <= 0:
         return alarms
@@ -108,70 +105,6 @@ def leaks(splits: Splits) -> list[Alarm]:
     ]
 
 
-def removals(sources: Sequence[Source]) -> list[Alarm]:
-    """Sources of which deduplication removed more than REMOVED_SHARE, most records first."""
-    worst = sorted(
-        (source for source in sources if source.deduplicated > REMOVED_SHARE),
-        key=lambda source: (-source.removed.total, source.name),
-    )
-    return _bounded(
-        [
-            Alarm(
-                kind="source_duplicates",
-                level="alarm",
-                title=f"Source {source.name} lost {_percent(source.deduplicated)} of its documents to deduplication",
-                value=source.deduplicated,
-                limit=REMOVED_SHARE,
-                unit="share",
-                detail=f"Of {source.reached:,} that passed the rules {source.removed.exact:,} were removed as exact "
-                f"copies, {source.removed.near:,} as near-duplicates, {source.removed.contained:,} as contained and "
-                f"{source.removed.protected:,} as protected.",
-                remedy="Read some with `siliang-pipeline inspect DIR --duplicates`; where one source should win over "
-                "another, set input.priority.",
-                section="duplicates",
-            )
-            for source in worst
-        ],
-        "Sources lost much to deduplication",
-    )
-
-
-def losses(sources: Sequence[Source]) -> list[Alarm]:
-    """Sources that lost more than LOST_SHARE, most lost records first."""
-    worst = sorted(
-        (source for source in sources if source.lost > LOST_SHARE),
-        key=lambda source: (source.counts.kept - source.counts.input, source.name),
-    )
-    return _bounded(
-        [
-            Alarm(
-                kind="source_lost",
-                level="warning",
-                title=f"Source {source.name} lost {_percent(source.lost)} of its records",
-                value=source.lost,
-                limit=LOST_SHARE,
-                unit="share",
-                detail=f"{source.counts.input:,} came in, {source.counts.kept:,} stayed: {source.counts.filtered:,} "
-                f"filtered, {source.counts.duplicate:,} duplicates, {source.counts.quarantined:,} quarantined.",
-                remedy=_remedy_of_loss(source),
-                section="flow",
-            )
-            for source in worst
-        ],
-        "Sources lost much of their records",
-    )
-
-
-def _remedy_of_loss(source: Source) -> str:
-    counts = source.counts
-    if counts.filtered >= max(counts.duplicate, counts.quarantined):
-        rule = source.filtered_by[0].name if source.filtered_by else "a rule"
-        return f"Most went by {rule}: read them with `inspect DIR --rule`, and try other limits with `tune DIR`."
-    if counts.duplicate >= counts.quarantined:
-        return "Most are duplicates: read some with `inspect DIR --duplicates`."
-    return "Most could not be read: see the reasons of quarantine, and input.text_fields or input.formats."
-
-
 def quarantine(counts: Counts, limit: float) -> list[Alarm]:
     """`limit`: share of quarantined records above which the run fails."""
     share = counts.quarantined / counts.input if counts.input else 0.0
@@ -181,11 +114,11 @@ def quarantine(counts: Counts, limit: float) -> list[Alarm]:
         Alarm(
             kind="quarantine",
             level="alarm",
-            title=f"{_percent(share)} of the records are quarantined",
+            title=f"{percent(share)} of the records are quarantined",
             value=share,
             limit=QUARANTINE_SHARE * limit,
             unit="share",
-            detail=f"{counts.quarantined:,} of {counts.input:,} records; the run fails above {_percent(limit)} "
+            detail=f"{counts.quarantined:,} of {counts.input:,} records; the run fails above {percent(limit)} "
             "(input.max_quarantined).",
             remedy="See the reasons below the rules: a wrong format or text field makes whole files unreadable.",
             section="rules",
@@ -227,11 +160,11 @@ def languages(found: Sequence[Language], keep: Sequence[str]) -> list[Alarm]:
                 kind="language",
                 level="note",
                 title=f"{len(odd)} language{'s' if len(odd) > 1 else ''} with under "
-                f"{_percent(UNEXPECTED_SHARE)} of the kept records",
+                f"{percent(UNEXPECTED_SHARE)} of the kept records",
                 value=len(odd),
                 limit=0,
                 unit="count",
-                detail=f"{_percent(share)} of the kept records together: "
+                detail=f"{percent(share)} of the kept records together: "
                 f"{_listed([f'{language.name} {language.kept:,}' for language in odd])}.",
                 remedy="Where these are not meant, list the wanted ones in language.keep.",
                 section="languages",
@@ -261,7 +194,7 @@ def languages(found: Sequence[Language], keep: Sequence[str]) -> list[Alarm]:
             Alarm(
                 kind="foreign_input",
                 level="warning",
-                title=f"{_percent(foreign / told)} of the records are in languages that are not kept",
+                title=f"{percent(foreign / told)} of the records are in languages that are not kept",
                 value=foreign / told,
                 limit=FOREIGN_SHARE,
                 unit="share",
@@ -273,29 +206,6 @@ def languages(found: Sequence[Language], keep: Sequence[str]) -> list[Alarm]:
     return alarms
 
 
-def boilerplate(sources: Sequence[Source]) -> list[Alarm]:
-    alarms = []
-    for source in sources:
-        text = source.boilerplate + source.chars_kept
-        if source.boilerplate > LOST_SHARE * text:
-            share = source.boilerplate / text
-            alarms.append(
-                Alarm(
-                    kind="boilerplate",
-                    level="warning",
-                    title=f"{_percent(share)} of the text of source {source.name} was cut as boilerplate",
-                    value=share,
-                    limit=LOST_SHARE,
-                    unit="share",
-                    detail=f"{source.boilerplate:,} of {text:,} characters.",
-                    remedy="Read the lines below; documents that are variants of one another can make their own text "
-                    "boilerplate. See boilerplate.min_share and boilerplate.max_shared.",
-                    section="boilerplate",
-                )
-            )
-    return _bounded(alarms, "Sources lost much of their text as boilerplate")
-
-
 def vocabulary(tokens: Tokens) -> list[Alarm]:
     if tokens.byte_fallback_share <= BYTE_FALLBACK_SHARE:
         return []
@@ -303,7 +213,7 @@ def vocabulary(tokens: Tokens) -> list[Alarm]:
         Alarm(
             kind="byte_fallback",
             level="warning",
-            title=f"{_percent(tokens.byte_fallback_share)} of the tokens are byte fallback",
+            title=f"{percent(tokens.byte_fallback_share)} of the tokens are byte fallback",
             value=tokens.byte_fallback_share,
             limit=BYTE_FALLBACK_SHARE,
             unit="share",
@@ -316,7 +226,7 @@ def vocabulary(tokens: Tokens) -> list[Alarm]:
 
 def groups(duplicates: Duplicates) -> list[Alarm]:
     large = [group for group in duplicates.groups if group.removed > 1 and group.share > GROUP_SHARE]
-    return _bounded(
+    return bounded(
         [
             Alarm(
                 kind="group",
@@ -325,7 +235,7 @@ def groups(duplicates: Duplicates) -> list[Alarm]:
                 value=group.share,
                 limit=GROUP_SHARE,
                 unit="share",
-                detail=f"{_percent(group.share)} of the input, with the one kept: {group.record or group.doc_id}.",
+                detail=f"{percent(group.share)} of the input, with the one kept: {group.record or group.doc_id}.",
                 remedy="Is it an error page, a template or a placeholder? Then drop it by a rule, the kept one too.",
                 section="duplicates",
             )

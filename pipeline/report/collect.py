@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipeline.config import PipelineConfig
-from pipeline.report import alarms, frequency, vocabulary
+from pipeline.report import alarms, frequency, source_alarms, vocabulary
 from pipeline.report.boilerplate import boilerplate, characters_cut
 from pipeline.report.duplicates import Key
 from pipeline.report.examples import Shelf
@@ -53,10 +53,10 @@ def collect(directory: str | Path) -> Report:
                 *alarms.leaks(held_out),
                 *alarms.quarantine(counts, config.input.max_quarantined),
                 *alarms.validation(tokens, config.shards.valid_share),
-                *alarms.removals(by_source),
-                *alarms.losses(by_source),
+                *source_alarms.removals(by_source),
+                *source_alarms.losses(by_source),
                 *alarms.languages(spoken, config.language.keep),
-                *alarms.boilerplate(by_source),
+                *source_alarms.boilerplate(by_source),
                 *alarms.groups(duplicates),
                 *alarms.unexamined(duplicates),
                 *alarms.vocabulary(tokens),

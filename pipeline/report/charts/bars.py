@@ -6,7 +6,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from pipeline.report.alarms import REMOVED_SHARE
 from pipeline.report.charts.svg import (
     DUPLICATE,
     FILTERED,
@@ -21,6 +20,7 @@ from pipeline.report.charts.svg import (
     short,
 )
 from pipeline.report.model import Report
+from pipeline.report.source_alarms import REMOVED_SHARE
 from pipeline.report.visible import visible_text
 
 BARS = 14

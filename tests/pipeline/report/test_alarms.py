@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.report import alarms
+from pipeline.report import alarms, source_alarms
 from pipeline.report.model import Alarm, Check, Language, NamedCount, Removed, Rule, Source, Splits, Tokens
 from schemas.manifest import Counts
 
@@ -41,20 +41,20 @@ def only(found: list[Alarm]) -> Alarm:
 
 
 def test_a_source_that_lost_much() -> None:
-    assert alarms.losses([source(70, 30)]) == []
-    found = only(alarms.losses([source(69, 31)]))
+    assert source_alarms.losses([source(70, 30)]) == []
+    found = only(source_alarms.losses([source(69, 31)]))
     assert (found.kind, found.value, found.limit, found.unit) == ("source_lost", pytest.approx(0.31), 0.3, "share")
     assert "siliang.min_words" in found.remedy
-    assert "--duplicates" in only(alarms.losses([source(50, 1, 49)])).remedy
-    assert "input.text_fields" in only(alarms.losses([source(50, 1, 1, 48)])).remedy
-    many = alarms.losses([source(1, 9, name=f"s{n}") for n in range(20)])
+    assert "--duplicates" in only(source_alarms.losses([source(50, 1, 49)])).remedy
+    assert "input.text_fields" in only(source_alarms.losses([source(50, 1, 1, 48)])).remedy
+    many = source_alarms.losses([source(1, 9, name=f"s{n}") for n in range(20)])
     assert len(many) == alarms.NAMED + 1
     assert "12 more" in many[-1].detail
 
 
 def test_deduplication_that_took_much() -> None:
-    assert alarms.removals([source(70, 500, 30)]) == []
-    assert only(alarms.removals([source(60, 0, 40)])).value == pytest.approx(0.4)
+    assert source_alarms.removals([source(70, 500, 30)]) == []
+    assert only(source_alarms.removals([source(60, 0, 40)])).value == pytest.approx(0.4)
 
 
 def test_quarantine_above_half_its_limit() -> None:
