@@ -15,7 +15,7 @@ import orjson
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from pipeline.report.visible import visible, visible_text
+from pipeline.report.visible import cut, visible, visible_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME_LIMIT = 160
@@ -63,7 +63,7 @@ def _text(value: str) -> Markup:
 
 def _name(value: str, limit: int = NAME_LIMIT) -> Markup:
     """A record, source, rule or word, without its own line ends; it may break behind "/" and "_"."""
-    shown = re.sub("([/_])(?=.)", r"\1<wbr>", str(escape(visible_text(value, limit))))
+    shown = re.sub("([/_])(?=.)", r"\1<wbr>", str(escape(cut(visible_text(value, limit), limit))))
     return Markup('<bdi class="m">{}</bdi>').format(Markup(shown))
 
 

@@ -68,12 +68,14 @@ def _parts(text: str, limit: int) -> Iterator[tuple[str, bool]]:
 
 
 def visible_text(text: str, limit: int = 240) -> str:
-    """Plain text for terminals and chart labels: cut to `limit` code points, on one line."""
-    return "".join(part for part, _ in _parts(text.replace("\n", "↵").replace("\t", " "), limit))
+    """Plain text for terminals and chart labels: the first `limit` code points, on one line."""
+    shown = cut(text, limit).replace("\n", "↵").replace("\t", " ")
+    return _hidden().sub(lambda match: "".join(map(_name, match.group())), shown)
 
 
 def visible(text: str, limit: int = 240) -> Markup:
-    """Escaped HTML of the first `limit` code points; hidden characters stand in `<i class="c">`, lines are kept."""
+    """Escaped HTML of at most `limit` characters as they are drawn; hidden ones stand in `<i class="c">` by their names,
+    lines are kept."""
     return Markup("").join(
         Markup('<i class="c">{}</i>').format(part) if hidden else escape(part)
         for part, hidden in _parts(text, limit)
