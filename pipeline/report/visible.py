@@ -74,8 +74,8 @@ def visible_text(text: str, limit: int = 240) -> str:
 
 
 def visible(text: str, limit: int = 240) -> Markup:
-    """Escaped HTML of at most `limit` characters as they are drawn; hidden ones stand in `<i class="c">` by their names,
-    lines are kept."""
+    """Escaped HTML of at most `limit` characters as they are drawn: hidden ones stand in `<i class="c">` by their
+    names, lines are kept."""
     return Markup("").join(
         Markup('<i class="c">{}</i>').format(part) if hidden else escape(part)
         for part, hidden in _parts(text, limit)
