@@ -44,7 +44,7 @@ def load_base(config: TrainConfig, model: ModelConfig, data: dict[str, Any]) -> 
         raise ConfigError(f"{key} has {shape.layers} layers, this run begins with {first}; there is nothing to grow")
     if base.kind != config.task.kind:
         raise ConfigError(f"{key} was trained by task {base.kind}, this run has task.kind = {config.task.kind}")
-    ours, theirs = _decisive(model), _decisive(shape)
+    ours, theirs = decisive(model), decisive(shape)
     if differing := [name for name in ours if ours[name] != theirs[name]]:
         told = "; ".join(f"model.{name} is {ours[name]!r}, the base has {theirs[name]!r}" for name in differing)
         raise ConfigError(f"{key} is of another shape: {told}")
@@ -68,6 +68,7 @@ def load_base(config: TrainConfig, model: ModelConfig, data: dict[str, Any]) -> 
     return Base(shape.layers, base.state_dict(), flops, optimizer)
 
 
-def _decisive(model: ModelConfig) -> dict[str, Any]:
+def decisive(model: ModelConfig) -> dict[str, Any]:
+    """What decides a trained layer's shapes and what it computes, by key of [model]."""
     values = model.model_dump(mode="json") | {"embedding_norm": model.normalises_embeddings}
     return {name: value for name, value in values.items() if name not in FREE}

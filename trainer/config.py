@@ -18,6 +18,7 @@ from trainer.model.config import ModelConfig
 from trainer.model.presets import PRESETS
 from trainer.preset_training import PRESET_TRAINING
 from trainer.sections.data import DataConfig
+from trainer.sections.distillation import DistillationConfig
 from trainer.sections.growth import GrowthConfig
 from trainer.sections.model import ModelSection
 from trainer.sections.notes import NotesSection
@@ -41,6 +42,7 @@ class TrainConfig(Section):
     schedule: ScheduleConfig = ScheduleConfig()
     notes: NotesSection = NotesSection()
     growth: GrowthConfig = GrowthConfig()
+    distillation: DistillationConfig = DistillationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     guard: GuardConfig = GuardConfig()
@@ -90,6 +92,18 @@ class TrainConfig(Section):
             )
         if self.task.difficulty == "mask-rate" and self.data.mask_rate_final is not None:
             raise ValueError("task.difficulty 'mask-rate' and data.mask_rate_final both set the rate; leave one out")
+        return self
+
+    @model_validator(mode="after")
+    def _distillation(self) -> "TrainConfig":
+        if not self.distillation.enabled:
+            return self
+        if self.task.kind != "masked-lm":
+            raise ValueError(f"[distillation] is for task.kind masked-lm, not '{self.task.kind}'")
+        if self.growth.grows:
+            raise ValueError("[distillation] and [growth] do not go together: a student keeps its depth")
+        if self.distillation.attention and self.system.strategy == "fsdp":
+            raise ValueError("distillation.attention reads a layer's parts one by one; it needs system.strategy = ddp")
         return self
 
     @property

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def run_result(session: "Session", end_loss: float) -> dict[str, Any]:
     """Losses in nats; `mfu` and `flops` count each token at the depth that it was trained at (`depths`)."""
-    trainer = session.trainer
+    trainer, methods = session.trainer, session.trainer.methods
     seconds = max(trainer.seconds, 1e-9)
     return {
         "schema": RESULT_SCHEMA,
@@ -40,6 +40,7 @@ def run_result(session: "Session", end_loss: float) -> dict[str, Any]:
         "parameters": session.parameters,
         "preset": session.config.model.preset,
         "task": session.model.kind,
+        **({"teacher": methods["distillation"].state()["teacher"]} if "distillation" in methods else {}),
         "skipped": trainer.guard.skipped,
         "processes": session.world.size,
         "source": source_digest(),

@@ -36,6 +36,10 @@ CHANGEABLE = {
 """Config keys that a resumed run may set anew; every other one would make it another run."""
 
 
+MOVABLE = {"distillation.teacher", "distillation.logits"}
+"""Places of what may have been moved; whether it is the same is asked by its digest (`trainer.distillation`)."""
+
+
 class ResumeError(ConfigError):
     """The run cannot go on with this config or corpus. The message names the keys."""
 
@@ -80,7 +84,8 @@ def check_compatible(state: RunState, config: TrainConfig, model: ModelConfig, d
         model_before["layers"] = before.encoder(model.vocabulary_size).layers
     old = _settings(before, model_before)
     new = _settings(config, model.model_dump(mode="json"))
-    if keys := [key for key in _differing(old, new) if key not in CHANGEABLE]:
+    moved = {key for key in MOVABLE if old[key] and new[key]}
+    if keys := [key for key in _differing(old, new) if key not in CHANGEABLE | moved]:
         told = "; ".join(f"{key} is {new.get(key)!r}, the run has {old.get(key)!r}" for key in keys)
         raise ResumeError(f"{name}: cannot be resumed with this config: {told}")
 

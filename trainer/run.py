@@ -25,7 +25,7 @@ from trainer.model.config import ModelConfig
 from trainer.model.encoder import Encoder
 from trainer.sections.task import KINDS, TaskConfig
 from trainer.tasks.build import build_task
-from trainer.tasks.task import Task
+from trainer.tasks.task import TRAINING_ONLY, Task
 from trainer.tokenizer import Tokenizer
 
 MODEL_SCHEMA = "siliang-model/1"
@@ -92,7 +92,7 @@ class RunDirectory:
     def finish(self, weights: dict[str, Tensor], config: ModelConfig, task: TaskConfig, result: dict[str, Any]) -> None:
         """Final weights and numbers; result.json is written last."""
         temporary = self.path / f".{MODEL_FILE}.tmp"
-        save_file(unshared(weights), temporary)
+        save_file(unshared({k: w for k, w in weights.items() if not k.startswith(TRAINING_ONLY)}), temporary)
         os.replace(temporary, self.model)
         described = {
             "schema": MODEL_SCHEMA,
@@ -196,7 +196,8 @@ def load_model(run: str | Path, device: torch.device | str = "cpu") -> Task:
         config = ModelConfig.model_validate(checkpoint.state.model)
         task = TaskConfig.model_validate(checkpoint.state.config.get("task", {}))
         # The averages are of parameters alone; notes are buffers.
-        tensors = checkpoint.model | checkpoint.averages
+        held = checkpoint.model | checkpoint.averages
+        tensors = {name: tensor for name, tensor in held.items() if not name.startswith(TRAINING_ONLY)}
         name = checkpoint.path
     whole = TrainConfig(task=task.fixed())
     check_shapes(tensors, config, lambda: build_task(whole, config), name)

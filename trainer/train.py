@@ -29,6 +29,7 @@ from trainer.data.rare import NoteWindow, note_words
 from trainer.data.shards import Corpus
 from trainer.data.stream import StreamState
 from trainer.deepen import deepen
+from trainer.distillation.teaching import Teaching
 from trainer.distributed import World, check_divides, joined, laid_out_like, replicate, shard, whole
 from trainer.evaluate.held_out import (
     HeldOutLosses,
@@ -101,6 +102,10 @@ class Session:
         check_divides(world, config.micro_rows)
         masking = data.masking()
         self.stream = opened.stream(system.seed, config.micro_rows, world.rank, world.size, window)
+        self.teaching: Teaching | None = None
+        if config.distillation.enabled:
+            fresh = checkpoint is None
+            self.teaching = Teaching(config, self.final_config, self.identity, self.stream, fresh)
         rows = config.micro_rows, config.evaluate.masking(masking), config.evaluate.rows
         self.held_out = list(held_out(valid, data.sequence_length, *rows, notes=window))
         self.counts = token_counts(directory, train.vocabulary_size)
@@ -118,6 +123,8 @@ class Session:
             load_weights(self.model, checkpoint.model, checkpoint.path)
         elif base is not None:
             load_weights(self.model, base.weights, config.growth.base)
+        elif self.teaching is not None and (taken := self.teaching.start(self.model_config)):
+            load_weights(self.model, self.model.state_dict() | taken, config.distillation.teacher)
         self.settle()
         self.trainer = Trainer(self.model, config, self.device, self.precision, world)
         self.place, self.start_loss = StreamState(), float("nan")
@@ -140,7 +147,8 @@ class Session:
     def build(self, layers: int) -> None:
         """A fresh model of this depth, on the CPU."""
         self.model_config = self.final_config.model_copy(update={"layers": layers})
-        self.model = build_task(self.config, self.model_config)
+        shape, teaching = self.model_config, self.teaching
+        self.model = build_task(self.config, shape) if teaching is None else teaching.task(shape)
         self.model.set_output_bias(unigram_logs(self.counts))
         self.model.set_recompute(self.config.system.recompute)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
@@ -148,7 +156,8 @@ class Session:
 
     def settle(self) -> None:
         """To the device and, where the strategy says so, into shards."""
-        self.model.to(self.device)
+        for module in (self.model, *self.model.beside()):
+            module.to(self.device)
         if self.world.size > 1 and self.config.system.strategy == "fsdp":
             shard(self.model, self.model.sharded(), self.device)
 
@@ -158,12 +167,16 @@ class Session:
         forward: Any = self.model
         if system.compile:
             forget_compiled()
-            example = self.model.prepare(self.held_out[0]).to(self.device)
+            # A training row: of held-out ones no logits are stored.
+            example = self.model.prepare(next(self.stream.batches(self.place))[0]).to(self.device)
             forward = compile_or_eager(self.model, example, self.device, self.precision, self.line.note)
         self.trainer.forward = replicate(forward) if self.world.size > 1 and system.strategy == "ddp" else forward
 
     def flops_at(self, layers: int) -> float:
         """Of one token at a depth."""
+        if self.teaching is not None:
+            # With the teacher's; and a student keeps its depth.
+            return self.model.flops_per_token(self.config.data.sequence_length, self.config.data.mask_rate)
         if layers not in self._flops:
             self._flops[layers] = task_flops(self.config, self.final_config.model_copy(update={"layers": layers}))
         return self._flops[layers]
@@ -324,6 +337,9 @@ class Session:
             try:
                 return fit(trainer, self.stream.batches(self.place), self.place, hooks)
             finally:
+                # DDP's reducer must go before its process group: its destructor, which ends gloo's threads, holds the
+                # GIL that they may wait for (seen: a run that never returned, on a busy machine).
+                trainer.forward = self.model
                 self.writer.wait()
 
     def finish(self, end_loss: float) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Rows of packing plans, filled with tokens, masked, and handed over as torch tensors.
 
-Shapes: B rows, T positions in a row, M predicted positions in the batch.
+Shapes: B rows, T positions in a row, M predicted positions in the batch, K pieces.
 """
 
 from collections.abc import Sequence
@@ -69,6 +69,10 @@ class Batch:
     """Rare words that are visible, where notes are taken on them."""
     draws_BT: Tensor | None = None
     """int32: random bits of each position, where the task draws (`trainer.tasks.draws`)."""
+    pieces_MK: Tensor | None = None
+    """int64: where a teacher's distributions are stored, its likeliest pieces at each predicted position."""
+    log_shares_MK: Tensor | None = None
+    """fp32: the logarithms of their probabilities."""
 
     @property
     def epoch(self) -> int:

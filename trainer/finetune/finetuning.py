@@ -1,7 +1,6 @@
 """A fine-tuning from files to a classifier."""
 
 import copy
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,15 +28,8 @@ from trainer.run import RESULT_SCHEMA, RunDirectory, RunError, load_encoder
 from trainer.sections.finetune import FinetuneConfig
 from trainer.source import source_digest, versions
 from trainer.tokenizer import Tokenizer
+from trainer.weights_digest import weights_digest
 from trainer.word_finder import WordFinder
-
-
-def _digest(encoder: Encoder) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(encoder.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
-    return digest.hexdigest()
 
 
 def _copier(encoder: Encoder, dropout: float) -> Callable[[], Encoder]:
@@ -88,7 +80,7 @@ def finetune(
     directory = ClassifierDirectory(output)
     identity = {
         "schema": IDENTITY_SCHEMA,
-        "encoder": _digest(encoder),
+        "encoder": weights_digest(encoder),
         "vocabulary": file_digest(vocabulary),
         "files": {name: file_digest(path) for name, path in files.named().items()},
         "columns": [files.columns.text, files.columns.text_b, files.columns.label],

@@ -81,6 +81,10 @@ class Layer(nn.Module):
         self.feed_forward_norm = _norm(config.width, True)
         self.dropout = nn.Dropout(config.dropout)
 
+    def qkv(self, h_BTD: Tensor) -> Tensor:
+        """qkv_BTE that the attention makes of the layer's input."""
+        return self.attention.qkv(self.attention_norm(h_BTD) if self.norm_first else h_BTD)
+
     def forward(self, h_BTD: Tensor, plan: AttentionPlan) -> Tensor:
         if self.norm_first:
             attended_BTD = self.attention_out_norm(self.attention(self.attention_norm(h_BTD), plan))
@@ -120,7 +124,12 @@ class Encoder(nn.Module):
             self.positions.embedding.weight.mul_(config.position_std / config.init_std)
 
     def forward(
-        self, tokens_BT: Tensor, segments_BT: Tensor, positions_BT: Tensor, words: "RareWords | None" = None
+        self,
+        tokens_BT: Tensor,
+        segments_BT: Tensor,
+        positions_BT: Tensor,
+        words: "RareWords | None" = None,
+        states: list[Tensor] | None = None,
     ) -> Tensor:
         """h_BTD, the last layer's states.
 
@@ -129,6 +138,7 @@ class Encoder(nn.Module):
             segments_BT: int64; 0 is padding, 1, 2, ... the document inside the row. Documents never see one another.
             positions_BT: int64; 0 at the [CLS] of each document, then 1, 2, ...; below `max_length`, padding included.
             words: rare words whose notes enter the input, where the encoder has notes.
+            states: given the first layer's input and then every layer's output, the final norm not applied.
 
         Raises:
             ValueError: a position or token is out of range (checked on CPU, uncompiled).
@@ -136,7 +146,7 @@ class Encoder(nn.Module):
         if tokens_BT.device.type == "cpu" and not torch.compiler.is_compiling():
             _check_range("position", positions_BT, self.config.max_length, "max_length")
             _check_range("token id", tokens_BT, self.config.vocabulary_size, "vocabulary_size")
-        return self.encode(self.embed(tokens_BT, positions_BT, words), segments_BT, positions_BT)
+        return self.encode(self.embed(tokens_BT, positions_BT, words), segments_BT, positions_BT, states)
 
     def embed(self, tokens_BT: Tensor, positions_BT: Tensor, words: "RareWords | None" = None) -> Tensor:
         """Input of the first layer. TUPE, RoPE and ALiBi put no position into it."""
@@ -153,14 +163,20 @@ class Encoder(nn.Module):
             return h_BTD
         return self.notes.mix(h_BTD, words)
 
-    def encode(self, h_BTD: Tensor, segments_BT: Tensor, positions_BT: Tensor) -> Tensor:
+    def encode(
+        self, h_BTD: Tensor, segments_BT: Tensor, positions_BT: Tensor, states: list[Tensor] | None = None
+    ) -> Tensor:
         """All layers and, but under Post-LN, the final norm."""
         plan = self.plan(segments_BT, positions_BT, h_BTD.dtype)
+        if states is not None:
+            states.append(h_BTD)
         for layer in self.layers:
             if self.recompute and self.training:
                 h_BTD = checkpoint(layer, h_BTD, plan, use_reentrant=False)
             else:
                 h_BTD = layer(h_BTD, plan)
+            if states is not None:
+                states.append(h_BTD)
         return self.final_norm(h_BTD)
 
     def plan(self, segments_BT: Tensor, positions_BT: Tensor, dtype: torch.dtype) -> AttentionPlan:

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from trainer.data.batch import Batch
 
 
-def encode(encoder: Encoder, batch: "Batch", tokens_BT: Tensor | None = None) -> Tensor:
+def encode(
+    encoder: Encoder, batch: "Batch", tokens_BT: Tensor | None = None, states: list[Tensor] | None = None
+) -> Tensor:
     """h_BTD of the batch, or of its rows with other tokens at predicted positions. Notes of its rare words enter where
-    the encoder has some."""
+    the encoder has some. `states` is given what `Encoder.forward` says."""
     tokens_BT = batch.tokens_BT if tokens_BT is None else tokens_BT
-    return encoder(tokens_BT, batch.segments_BT, batch.positions_BT, batch.words)
+    return encoder(tokens_BT, batch.segments_BT, batch.positions_BT, batch.words, states)
 
 
 def seen(h_BTD: Tensor, batch: "Batch") -> Tensor | None:

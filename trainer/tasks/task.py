@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from trainer.data.batch import Batch
 
 
+TRAINING_ONLY = "training_only."
+"""Prefix of the names of weights that training alone needs: checkpoints have them, finished models do not."""
+
+
 @dataclass(frozen=True)
 class Term:
     """A summand of the loss."""
@@ -77,6 +81,10 @@ class Task(nn.Module):
     def methods(self) -> dict[str, Method]:
         """What must be told of each step and saved with a checkpoint, by name."""
         return {}
+
+    def beside(self) -> list[nn.Module]:
+        """Frozen modules that it reads and that are no part of it: they go to its device, and into no checkpoint."""
+        return []
 
     def growing(self) -> tuple[str, ...]:
         """Prefixes of the names of layers whose number is the encoder's, so that growth copies them."""
