@@ -1,4 +1,4 @@
-"""The command line: siliang-trainer train | teach | fill | evaluate | finetune | compress |
+"""The command line: siliang-trainer train | fill | evaluate | finetune | compress |
 predict | embed | export | quantise | card | doctor | info | plan | bench | sweep.
 
 Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C.
@@ -13,7 +13,6 @@ import typer
 
 from trainer.commands import add_commands
 from trainer.console import ProgressMode, ProgressSeconds, errors, print_numbers, stopped
-from trainer.distillation.command import teach
 from trainer.doctor.command import doctor
 from trainer.embed_command import embed
 from trainer.evaluate.command import evaluate
@@ -113,7 +112,6 @@ def train(
     )
 
 
-app.command()(teach)
 app.command()(fill)
 app.command()(embed)
 app.command()(evaluate)

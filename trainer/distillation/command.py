@@ -1,4 +1,4 @@
-"""`siliang-trainer teach`."""
+"""`siliang-trainer compress teach`."""
 
 import json
 from pathlib import Path

@@ -162,7 +162,7 @@ class Store:
         try:
             self.manifest = StoreManifest.model_validate_json((self.path / FILE).read_bytes())
         except OSError as error:
-            raise CorpusError(f"{path}: no stored logits here; `siliang-trainer teach` makes them") from error
+            raise CorpusError(f"{path}: no stored logits here; `siliang-trainer compress teach` makes them") from error
         except ValidationError as error:
             raise CorpusError(f"{self.path / FILE}: damaged ({error.errors()[0]['msg']})") from error
         schema, self._tables, self._starts = arrow_schema(self.manifest.vocabulary_size), [], []
@@ -171,7 +171,7 @@ class Store:
             try:
                 read = [open_shard(part, schema).read_all() for part in parts]
             except (SchemaError, pa.ArrowInvalid) as error:
-                raise CorpusError(f"{error}; run `siliang-trainer teach` again") from error
+                raise CorpusError(f"{error}; run `siliang-trainer compress teach` again") from error
             table = pa.concat_tables([schema.empty_table(), *read])
             if len(table) != rows:
                 raise CorpusError(f"{path}: {len(table):,} rows of source {source}, {FILE} says {rows:,}; teach again")
@@ -227,7 +227,7 @@ class Store:
         if first + part.last > end:
             raise CorpusError(
                 f"{self.path}: epoch {part.epoch}, window {part.window}, row {part.last - 1} is not stored; teach more "
-                "steps (`siliang-trainer teach --steps`)"
+                "steps (`siliang-trainer compress teach --steps`)"
             )
         return self._tables[part.source].slice(first + part.first, part.last - part.first)
 

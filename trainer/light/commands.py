@@ -2,6 +2,7 @@
 
 import typer
 
+from trainer.distillation.command import teach
 from trainer.light.early_exit.command import calibrate, early_exit
 
 compress = typer.Typer(
@@ -11,3 +12,4 @@ compress = typer.Typer(
 )
 compress.command("early-exit")(early_exit)
 compress.command()(calibrate)
+compress.command()(teach)

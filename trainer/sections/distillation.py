@@ -11,7 +11,7 @@ class DistillationConfig(Section):
     teacher: str = ""
     """A run (its directory) of task masked-lm on the same vocabulary. Empty: no teacher."""
     logits: str = ""
-    """What `siliang-trainer teach` wrote, in place of a teacher that runs along."""
+    """What `siliang-trainer compress teach` wrote, in place of a teacher that runs along."""
     weight: float = Field(default=0.5, ge=0, le=1)
     """Share of KL(teacher || student) on the predicted positions; the rest is the masked LM's cross-entropy."""
     temperature: float = Field(default=1.0, gt=0, le=100)

@@ -109,7 +109,7 @@ def test_a_start_from_chosen_layers(teacher: Path, prepared: Path, tmp_path: Pat
         ({"growth__depths": [1, 2], "growth__at": [0.5], "model__layers": 2}, 2, "a student keeps its depth"),
         ({"distillation__attention": 1.0, "distillation__relation_heads": 3}, 2, "must divide both widths"),
         ({"distillation__hidden": 1.0, "distillation__layer_map": [5]}, 2, "key 'distillation.layer_map': [5]"),
-        ({"distillation__logits": "nowhere"}, 1, "nowhere: no stored logits here; `siliang-trainer teach`"),
+        ({"distillation__logits": "nowhere"}, 1, "nowhere: no stored logits here; `siliang-trainer compress teach`"),
     ],
 )
 def test_what_does_not_fit(teacher: Path, prepared: Path, tmp_path: Path, tools, changes, code, message) -> None:
@@ -146,10 +146,10 @@ def test_stored_logits(teacher: Path, prepared: Path, tmp_path: Path, tools) -> 
     told = {**STUDENT, "distillation__top_k": 8, "distillation__temperature": 2.0, "schedule__steps": 8}
     values = tools.sets(tools.settings(**told, distillation__teacher=str(teacher)))
     store = tmp_path / "store"
-    code, errors, printed = tools.invoke_output("teach", teacher, prepared, *values, "-o", store, "--json")
+    code, errors, printed = tools.invoke_output("compress", "teach", teacher, prepared, *values, "-o", store, "--json")
     assert code == 0, errors
     assert {"rows": 64, "top_k": 8}.items() <= json.loads(printed).items()
-    assert tools.invoke("teach", teacher, prepared, *values, "-o", store)[0] == 2
+    assert tools.invoke("compress", "teach", teacher, prepared, *values, "-o", store)[0] == 2
     live, read = tmp_path / "live", tmp_path / "read"
     tools.train(prepared, live, overrides=tools.settings(**told, distillation__teacher=str(teacher)))
     stored = {**told, "distillation__logits": str(store)}
@@ -175,7 +175,7 @@ def test_stored_logits(teacher: Path, prepared: Path, tmp_path: Path, tools) -> 
     part = store / "source-00" / "part-00000.arrow"
     part.write_bytes(part.read_bytes()[:-100])
     found, errors = tools.invoke("train", prepared, "-o", tmp_path / "bad", *tools.sets(tools.settings(**stored)))
-    assert (found, "run `siliang-trainer teach` again" in errors) == (1, True), errors
+    assert (found, "run `siliang-trainer compress teach` again" in errors) == (1, True), errors
 
 
 @pytest.mark.slow
