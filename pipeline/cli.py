@@ -113,14 +113,30 @@ def report(
         bool,
         typer.Option("--schema", callback=_report_schema, is_eager=True, help="Print the JSON Schema of report.json."),
     ] = False,
+    serve: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Serve the report, written only where there is none, and a search of the audit to this machine; "
+            "0: any free port.",
+        ),
+    ] = None,
     progress_mode: ProgressMode = "auto",
     progress_seconds: ProgressSeconds = SECONDS,
 ) -> None:
-    """(Re)write DIR/report/index.html and report.json."""
-    with StageProgress(mode=progress_mode, seconds=progress_seconds).stage("report"):
-        paths = write_report(directory)
-    for path in paths:
-        out.print(str(path), soft_wrap=True)
+    """(Re)write DIR/report/index.html and report.json, or serve them."""
+    progress = StageProgress(mode=progress_mode, seconds=progress_seconds)
+    if serve is None or not (directory / "report/index.html").is_file():
+        with progress.stage("report"):
+            paths = write_report(directory)
+        for path in paths:
+            out.print(str(path), soft_wrap=True)
+    if serve is not None:
+        from pipeline.serve.command import serve as run_server  # DuckDB: no other use of this command needs it
+
+        run_server(directory, serve, progress)
 
 
 @app.command()

@@ -22,9 +22,18 @@ NAME_LIMIT = 160
 """Code points of a name that are shown."""
 
 
-def render_page(template: str, folder: Path = TEMPLATES, **context: Any) -> str:
-    """One HTML page; the same text for the same context. template: a file name in `folder` or in templates/ here."""
+def render_page(
+    template: str, folder: Path = TEMPLATES, style: str = "", form_action: str = "'none'", **context: Any
+) -> str:
+    """One HTML page; the same text for the same context.
+
+    Args:
+        template: a file name in `folder` or in templates/ here.
+        style: more CSS, after page.css.
+        form_action: where the policy lets forms go.
+    """
     css, js = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    css += style
     environment = Environment(
         loader=FileSystemLoader([folder, TEMPLATES]),
         autoescape=True,
@@ -35,6 +44,7 @@ def render_page(template: str, folder: Path = TEMPLATES, **context: Any) -> str:
     environment.filters.update(
         text=_text,
         inner=visible,
+        plain=visible_text,
         prose=_prose,
         name=_name,
         n=_count,
@@ -45,14 +55,16 @@ def render_page(template: str, folder: Path = TEMPLATES, **context: Any) -> str:
         json=_json,
         seconds=_seconds,
     )
-    return environment.get_template(template).render(css=Markup(css), js=Markup(js), policy=_policy(css, js), **context)
+    return environment.get_template(template).render(
+        css=Markup(css), js=Markup(js), policy=_policy(css, js, form_action), **context
+    )
 
 
-def _policy(css: str, js: str) -> str:
+def _policy(css: str, js: str, form_action: str) -> str:
     style, script = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, js))
     return (
         f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; base-uri 'none'; "
-        "form-action 'none'"
+        f"form-action {form_action}"
     )
 
 
