@@ -17,7 +17,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from pipeline.report.audit import open_audit, tables
+from pipeline.report.audit import open_audit, read_table, tables
 from schemas.manifest import FileEntry
 from schemas.shard import SchemaError
 
@@ -100,7 +100,7 @@ class AuditRows:
             reader = open_audit(path, ["verdict"])
             count = reader.num_record_batches
             # All batches of a file but the last hold the same number of rows (schemas.arrow.BATCH_ROWS).
-            width, last = (reader.get_batch(number).num_rows if count else 0 for number in (0, count - 1))
+            width, last = (len(read_table(reader, [number], path)) if count else 0 for number in (0, count - 1))
             self._firsts.append(self._firsts[-1] + max(count - 1, 0) * width + last)
             self._widths.append(max(width, 1))
         # Neighbours of a page often lie in one batch.
@@ -109,8 +109,9 @@ class AuditRows:
     def __len__(self) -> int:
         return self._firsts[-1]
 
-    def _read(self, file: int, number: int) -> pa.RecordBatch:
-        return open_audit(self._paths[file], None).get_batch(number)
+    def _read(self, file: int, number: int) -> pa.Table:
+        path = self._paths[file]
+        return read_table(open_audit(path, None), [number], path)
 
     def __getitem__(self, n: int) -> dict[str, Any]:
         """Raises IndexError."""

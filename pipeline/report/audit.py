@@ -1,7 +1,12 @@
 """Reading the audit without holding it: tables of some ten thousand rows, only the columns that are needed."""
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,6 +15,9 @@ from schemas.arrow import AUDIT
 from schemas.manifest import FileEntry
 from schemas.shard import SchemaError, open_shard
 
+_T = TypeVar("_T")
+_Unit = tuple[Path, int, int]
+"""(file, first record batch, the one behind the last)"""
 GROUPED_BATCHES = 48
 """Record batches looked at together: 48 x 1024 rows amortise the calls and stay far under 100 MB."""
 
@@ -56,12 +64,56 @@ def select(
 ) -> Iterator[pa.Table]:
     """Whole audit rows that meet `condition`, batch by batch in file order.
 
-    `condition` sees `columns` alone; the other columns are decompressed only for batches with a hit.
+    `condition` sees `columns` alone, of many rows at once; the other columns are decompressed only for batches with a
+    hit. It is called in threads, ahead of what was asked for, once the first rows that it saw were not enough.
     """
+
+    def masks(unit: _Unit) -> list[tuple[int, pa.BooleanArray]]:
+        """Batches with a hit, and which rows they are."""
+        path, start, stop = unit
+        table = read_table(open_audit(path, columns), range(start, stop), path)
+        rows = [len(batch) for batch in table.to_batches()]
+        whole = condition(table.combine_chunks().to_batches()[0]) if len(table) else pa.array([], pa.bool_())
+        found, first = [], 0
+        for index, count in zip(range(start, stop), rows, strict=True):
+            mask = whole.slice(first, count)
+            if pc.any(mask).as_py():
+                found.append((index, mask))
+            first += count
+        return found
+
+    for (path, _, _), found in _ahead(masks, _units(directory, files, columns)):
+        if found:
+            reader = open_audit(path, None)
+            for index, mask in found:
+                yield read_table(reader, [index], path).filter(mask)
+
+
+def _units(directory: Path, files: Sequence[FileEntry], columns: Sequence[str]) -> Iterator[_Unit]:
+    """Parts of files to look at together, in file order; a file is opened when it is reached."""
     for entry in files:
         path = directory / entry.path
-        narrow, whole = open_audit(path, columns), open_audit(path, None)
-        for index in range(narrow.num_record_batches):
-            mask = condition(read_table(narrow, [index], path).to_batches()[0])
-            if pc.any(mask).as_py():
-                yield read_table(whole, [index], path).filter(mask)
+        count = open_audit(path, columns).num_record_batches
+        for start in range(0, count, GROUPED_BATCHES):
+            yield path, start, min(start + GROUPED_BATCHES, count)
+
+
+def _ahead(work: Callable[[_Unit], _T], units: Iterator[_Unit]) -> Iterator[tuple[_Unit, _T]]:
+    """Each unit and what `work` makes of it, in order. The first one by itself: often it is enough; then in threads,
+    which Arrow keeps busy without Python's lock, two units a core ahead."""
+    for unit in units:
+        yield unit, work(unit)
+        break
+    cores = os.cpu_count() or 1
+    waiting: deque[tuple[_Unit, Future[_T]]] = deque()
+    pool = ThreadPoolExecutor(cores)
+    try:
+        while True:
+            for unit in islice(units, 2 * cores - len(waiting)):
+                waiting.append((unit, pool.submit(work, unit)))
+            if not waiting:
+                return
+            unit, made = waiting.popleft()
+            yield unit, made.result()
+    finally:
+        pool.shutdown(cancel_futures=True)

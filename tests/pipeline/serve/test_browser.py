@@ -81,7 +81,8 @@ def test_why_did_my_page_go(opened) -> None:
     assert page.locator(".results > li").count() == 20
     page.get_by_role("combobox", name="Verdict").select_option("filtered")
     page.get_by_label("Record", exact=True).fill("PAGE-1")
-    page.keyboard.press("Enter")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
     assert page.url == found.url + "search?record=PAGE-1&text=&doc=&verdict=filtered&rule=&kind=&source=&language="
     assert "1 to 10 of 10 records" in page.locator(".pager").first.inner_text()
     assert page.get_by_role("combobox", name="Verdict").input_value() == "filtered"
