@@ -8,6 +8,8 @@ there, and writes its report in a process of its own. The last line is one JSON 
 - report_s: `siliang-pipeline report DIR` from start to end, kernels compiled before; wall-clock seconds
 - peak_mb: resident memory of that process at its highest
 - page_ms: until headless Chromium has opened index.html (load event); null where there is no Chromium
+- search_ms: the slowest of the searches below, each the best of three; index_s: what the server takes to start
+- inspect_ms: likewise of `inspect` by record, doc_id and rule where no row matches, so that all are looked at
 - html_kb, rows
 """
 
@@ -72,7 +74,47 @@ def page(directory: Path) -> dict[str, Any]:
     return {**found, "page_ms": round(min(times), 1)}
 
 
-MEASURES: tuple[Callable[[Path], dict[str, Any]], ...] = (report, page)
+SEARCHES: tuple[dict[str, Any], ...] = (
+    {},
+    {"record": "crawl-11/part-00001.jsonl.gz#1"},
+    {"record": "part-00001"},
+    {"doc": "abcd"},
+    {"doc": "abcdef0123456789"},
+    {"rule": "siliang.min_words", "source": "crawl-03"},
+    {"rule": "near", "language": "zh", "page": 2},
+    {"text": "no text like this"},
+    {"text": "HARPOON", "verdict": "quarantined"},
+    {"verdict": "kept", "page": 1_000},
+)
+MISSES: tuple[dict[str, str], ...] = ({"record": "no/record#1"}, {"doc": "0" * 32}, {"rule": "no rule"})
+
+
+def _milliseconds(work: Callable[[], object]) -> float:
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return round(1000 * min(times), 1)
+
+
+def search(directory: Path) -> dict[str, Any]:
+    """The server's search and `inspect`, both in this process."""
+    from pipeline.inspect.records import find
+    from pipeline.serve.index import AuditIndex
+    from pipeline.serve.query import Query
+
+    with tempfile.TemporaryDirectory(prefix="siliang-report-") as scratch:
+        start = time.perf_counter()
+        index = AuditIndex(directory, Path(scratch))
+        seconds = time.perf_counter() - start
+        searched = [_milliseconds(lambda asked=asked: index.search(Query(**asked))) for asked in SEARCHES]
+        index.close()
+    inspected = [_milliseconds(lambda asked=asked: find(directory, **asked)) for asked in MISSES]
+    return {"index_s": round(seconds, 1), "search_ms": max(searched), "inspect_ms": max(inspected)}
+
+
+MEASURES: tuple[Callable[[Path], dict[str, Any]], ...] = (report, page, search)
 """Each takes the prepared directory and gives keys of the last line."""
 
 

@@ -28,4 +28,5 @@ def test_quick(root: Path) -> None:
     assert told["rows"] == 20_000
     assert told["report_s"] > 0
     assert 50 < told["peak_mb"] < 2_000
-    assert {"page_ms", "html_kb"} <= told.keys()
+    assert {"page_ms", "html_kb", "index_s", "inspect_ms"} <= told.keys()
+    assert 0 < told["search_ms"] < 1_000
