@@ -23,6 +23,13 @@ def finetune(
     ],
     text_b: TextB = None,
     test: Annotated[Path | None, typer.Option(metavar="FILE", help="Scored once, at the end.")] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(metavar="CLASSIFIER", help="A classifier of the task; its answers are learnt too.")
+    ] = None,
+    unlabelled: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="More texts for --teacher: a table, or one a line; repeatable."),
+    ] = None,
     kind: Annotated[str | None, typer.Option(help="classification (default), regression or tokens.")] = None,
     metric: Annotated[str | None, typer.Option(help="What decides: accuracy, f1, matthews, pearson, spearman.")] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE.toml", help="Settings; see docs/finetune.md.")] = None,
@@ -49,10 +56,10 @@ def finetune(
 
         chosen = {key: value for key, value in (("kind", kind), ("metric", metric)) if value is not None}
         settings = build_settings(config, overrides or (), chosen)
-        files = Files(train, valid, Columns(text, text_b, label), test)
+        files = Files(train, valid, Columns(text, text_b, label), test, unlabelled or ())
         line = ProgressLine(progress_seconds, quiet=as_json and progress == "auto", mode=progress)
         stop = StopRequest()
-        result = run_finetuning(run, files, output, settings, line, resume, stop)
+        result = run_finetuning(run, files, output, settings, line, resume, stop, teacher)
     if result is None and stop.interrupted:
         stopped(kept, "--resume")
     if result is None:

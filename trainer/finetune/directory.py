@@ -88,7 +88,7 @@ class ClassifierDirectory(RunDirectory):
             before = json.loads(self.identity.read_bytes())
             if before["schema"] != IDENTITY_SCHEMA:
                 raise ValueError(f"schema {before['schema']!r}")
-            changed = sorted(key for key in identity if identity[key] != before[key])
+            changed = sorted(key for key in identity if identity[key] != before.get(key))
             if changed == ["config"]:
                 old, new = before["config"], identity["config"]
                 changed = [f"{key} ({old.get(key)} -> {new[key]})" for key in new if old.get(key) != new[key]]

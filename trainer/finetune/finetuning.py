@@ -10,12 +10,13 @@ from safetensors.torch import load_file
 from torch import nn
 
 from schemas.manifest import file_digest
-from trainer.config import build_config
+from trainer.config import ConfigError, build_config
 from trainer.data.shards import Corpus, CorpusError
 from trainer.finetune.data import Files, read_data
 from trainer.finetune.directory import IDENTITY_SCHEMA, ClassifierDirectory, Head
 from trainer.finetune.note_finder import NoteFinder
 from trainer.finetune.search import Search
+from trainer.finetune.teaching import load_teacher, teach
 from trainer.finetune.trial import BEST_FILE, Job, StoppedError, TrialState, describe
 from trainer.lineage import lineage
 from trainer.loop import StopRequest
@@ -51,12 +52,16 @@ def finetune(
     line: ProgressLine,
     resume: bool = False,
     stop: StopRequest | None = None,
+    teacher: str | Path | None = None,
 ) -> dict[str, Any] | None:
-    """Trains and writes OUTPUT; result.json's content, or None where a signal ended it before its time.
+    """Trains and writes OUTPUT; result.json's content, or None where a signal ended it before its time. With a
+    `teacher`, another classifier, it learns that one's answers as well (`trainer.finetune.teaching`).
 
     All input is read and checked before anything is written. Raises TableError, LabelError, RunInUseError,
     CheckpointError, RunError, CorpusError, TokenizerError, DeviceError, FinetuneError, OSError.
     """
+    if files.unlabelled and teacher is None:
+        raise ConfigError("--unlabelled: texts without labels tell nothing without a --teacher")
     device = resolve_device(config.device)
     encoder = load_encoder(run)
     directory_of_run = RunDirectory(run)
@@ -73,6 +78,9 @@ def finetune(
         )
     longest = min(config.max_length or encoder.config.max_length, encoder.config.max_length)
     data = read_data(files, config, tokenizer, longest)
+    told = None
+    if teacher is not None:
+        told = load_teacher(teacher, data.labels, files.columns.text_b is not None, device)
     finder = None
     if encoder.notes is not None:
         known = WordFinder.read(Corpus(directory_of_run.shards(), "train"), tokenizer)
@@ -82,7 +90,8 @@ def finetune(
         "schema": IDENTITY_SCHEMA,
         "encoder": weights_digest(encoder),
         "vocabulary": file_digest(vocabulary),
-        "files": {name: file_digest(path) for name, path in files.named().items()},
+        "files": {name: file_digest(path) for name, path in files.every().items()},
+        "teacher": None if told is None else weights_digest(told.model),
         "columns": [files.columns.text, files.columns.text_b, files.columns.label],
         "config": config.model_dump(mode="json", exclude={"device", "threads", "precision"}),
     }
@@ -102,9 +111,11 @@ def finetune(
             line.note(f"{files.named()[name]}: {count:,} of {len(data.examples[name]):,} texts cut to {longest} pieces")
     directory.begin_finetuning(identity, vocabulary)
     fresh = _copier(encoder, config.dropout)
+    taught = None if told is None else teach(told, data.rows, data.labels, config, device)
     job = Job(
-        fresh, data.labels, data.examples["train"], data.examples["valid"], config, longest, device, precision, finder
-    )
+        fresh, data.labels, data.examples["train"], data.examples["valid"], config, longest, device, precision, finder,
+        taught,
+    )  # fmt: skip
     with stop or StopRequest() as stop, line:
         try:
             search = Search(job, directory, line, lambda: stop.requested)
@@ -134,6 +145,7 @@ def finetune(
         "source": source_digest(),
         "versions": versions(),
         "pretrained": lineage(run),
+        "teacher": identity["teacher"],
     }
     if "test" in data.examples:
         result["test"] = _spreads([search.score(trial, data.examples["test"]) for trial in trials])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 LARGEST_FIELD = 1 << 27
+TABLES = (".tsv", ".csv", ".jsonl", ".ndjson", ".json")
 
 
 class TableError(ValueError):
@@ -56,7 +57,7 @@ def read_rows(path: str | Path, columns: Columns, lines: Iterable[bytes] | None 
             raise TableError(f"{path}: cannot be read ({error.strerror})") from error
         return
     suffix = Path(path).suffix.lower()
-    if suffix in (".jsonl", ".ndjson", ".json"):
+    if suffix in TABLES[2:]:
         yield from _json_rows(path, columns, _decoded(path, lines))
         return
     if suffix == ".csv":
@@ -92,6 +93,14 @@ def read_lines(
         if pair and (not tab or "\t" in second):
             raise TableError(f"{where}: a pair is two texts with one tab between them")
         yield Row(where, first, second) if pair else Row(where, whole)
+
+
+def read_plain(path: Path, columns: Columns) -> Iterator[Row]:
+    """Texts without labels: of a table, or of any other file its lines but blank ones, pairs with a tab between."""
+    if path.suffix.lower() in TABLES:
+        yield from read_rows(path, Columns(columns.text, columns.text_b))
+    else:
+        yield from read_lines(path, columns.text_b is not None, keep_blank=False)
 
 
 def _decoded(path: str | Path, lines: Iterable[bytes], keep_blank: bool = False) -> Iterator[tuple[int, str]]:

@@ -20,9 +20,10 @@ from torch import Tensor
 from trainer.checkpoint import CheckpointError
 from trainer.data.counter import Purpose, key
 from trainer.finetune.classifier import Classifier, loss_of, predict, scores_of
-from trainer.finetune.examples import Example, collate, training_batches
+from trainer.finetune.examples import Example, ExampleBatch, collate, training_batches
 from trainer.finetune.labels import Labels, balanced_weights
 from trainer.finetune.note_finder import NoteFinder
+from trainer.finetune.taught import Taught, taught_loss
 from trainer.model.encoder import Encoder
 from trainer.model.notes import window_means
 from trainer.notes import set_notes
@@ -80,6 +81,16 @@ class Job:
     precision: Precision
     finder: NoteFinder | None = None
     """Of words with notes, where the encoder keeps them."""
+    taught: Taught | None = None
+    """What a teacher says of `train`."""
+
+    def loss(self, logits_MK: Tensor, batch: ExampleBatch, weights_K: Tensor | None) -> Tensor:
+        """Mean over the batch's predictions; see `taught_loss` where there is a teacher."""
+        kind = self.labels.kind
+        if self.taught is None:
+            return loss_of(logits_MK, batch.labels_M, kind, weights_K)
+        told_MK = self.taught.of(batch.examples, [len(self.train[k].at) for k in batch.examples]).to(self.device)
+        return taught_loss(logits_MK, batch.labels_M, told_MK, kind, self.taught, weights_K)
 
     def classifier(self, seed: int) -> Classifier:
         """The encoder with a head that `seed` draws."""
@@ -142,7 +153,7 @@ def run_trial(
             batch = collate(job.train, numbers, job.longest, job.finder).to(job.device)
             with autocast(job.device, job.precision):
                 logits_MK, h_BTD = model(batch)
-            loss = loss_of(logits_MK, batch.labels_M, job.labels.kind, weights_K)
+            loss = job.loss(logits_MK, batch, weights_K)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             norm = clip_gradients(model.parameters(), config.clip_norm)

@@ -3,6 +3,7 @@
 import typer
 
 from trainer.distillation.command import teach
+from trainer.finetune.command import finetune
 from trainer.light.early_exit.command import calibrate, early_exit
 
 compress = typer.Typer(
@@ -13,3 +14,5 @@ compress = typer.Typer(
 compress.command("early-exit")(early_exit)
 compress.command()(calibrate)
 compress.command()(teach)
+# The same as `finetune --teacher`, where one looks for it.
+compress.command("distill")(finetune)

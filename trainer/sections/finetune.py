@@ -63,6 +63,10 @@ class FinetuneConfig(Section):
     or read and written on."""
     notes_gamma: float = Field(default=0.1, gt=0, le=1)
     """Share of a new occurrence in a note that is written on."""
+    teacher_weight: float = Field(default=0.5, ge=0, le=1)
+    """With --teacher: the share of its answers in the loss; the rest is that of the labels."""
+    teacher_temperature: float = Field(default=2.0, gt=0, le=100)
+    """With --teacher, of both classifiers' probabilities."""
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     threads: int = Field(default=0, ge=0, le=4096)

@@ -1,6 +1,6 @@
 """The texts of an early exit, read and encoded before anything is written."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,10 +8,8 @@ from schemas.manifest import file_digest
 from trainer.config import ConfigError
 from trainer.finetune.directory import Loaded
 from trainer.finetune.examples import Encoding, Example
-from trainer.finetune.table import Columns, Row, TableError, read_lines, read_rows
+from trainer.finetune.table import Columns, Row, TableError, read_plain, read_rows
 from trainer.sections.early_exit import EarlyExitConfig
-
-TABLES = (".tsv", ".csv", ".jsonl", ".ndjson", ".json")
 
 
 @dataclass(frozen=True)
@@ -44,13 +42,6 @@ def encoding_of(loaded: Loaded, config: EarlyExitConfig) -> Encoding:
     return Encoding(loaded.tokenizer, head.kind, head.max_length, head.pair, config.long == "refuse")
 
 
-def _plain(path: Path, columns: Columns, pair: bool) -> Iterator[Row]:
-    if path.suffix.lower() in TABLES:
-        yield from read_rows(path, Columns(columns.text, columns.text_b))
-    else:
-        yield from read_lines(path, pair, keep_blank=False)
-
-
 def read_texts(texts: Texts, loaded: Loaded, config: EarlyExitConfig) -> Read:
     """All of it, before anything is written. Raises TableError, LabelError, ConfigError, naming file and line."""
     head, columns = loaded.head, texts.columns
@@ -77,7 +68,7 @@ def read_texts(texts: Texts, loaded: Loaded, config: EarlyExitConfig) -> Read:
         taught = bool(config.label_share)
         read.train += encode(read_rows(texts.train, columns if taught else plain), taught, texts.train)
     for path in texts.unlabelled:
-        read.train += encode(_plain(path, columns, head.pair), False, path)
+        read.train += encode(read_plain(path, columns), False, path)
     if texts.test is not None:
         read.test = encode(read_rows(texts.test, judged), labelled, texts.test)
     read.cut = {name: sum(e.cut for e in part) for name, part in vars(read).items() if name != "cut"}
