@@ -75,7 +75,7 @@ def main_text(batch: pa.RecordBatch, config: HtmlConfig = DEFAULT) -> pa.RecordB
         return batch
     texts = batch.column("text").to_pylist()
     repairs = batch.column("repairs").to_pylist()
-    records = batch.column("record").to_pylist()
+    records = batch.column("record").to_pylist() if config.whole else [""] * len(batch)
     for row, page in enumerate(pages):
         if page:
             if is_whole(records[row], config):

@@ -68,7 +68,7 @@ _CODE_POINTS = 0x110000
 def flags() -> np.ndarray:
     """Flag byte of every code point, uint8 [0x110000]. Built once per process (0.4 s)."""
     table = np.zeros(_CODE_POINTS, np.uint8)
-    # Planes 4 to 13 are unassigned, 14 to 16 hold tags and private use: none of them has letters.
+    # Planes 4 to 13 are unassigned, 14 holds tags and variation selectors, 15 and 16 are private: none has letters.
     for point in range(0x40000):
         kind = unicodedata.category(chr(point))[0]
         if kind == "L":

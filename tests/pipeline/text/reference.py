@@ -19,7 +19,8 @@ SPANS = [span for name in UNSPACED for span in RANGES[name]]
 
 def kind(character):
     """S: letter of an unspaced script; else L, M or N as Unicode has it, or - for all else."""
-    category = unicodedata.category(character)[0]
+    # Plane 14 holds tags and variation selectors: they are no part of a word, as nothing beyond plane 3 is.
+    category = unicodedata.category(character)[0] if character < "\U00040000" else "C"
     solo = category == "L" and any(first <= ord(character) <= last for first, last in SPANS)
     return "S" if solo else category if category in "LMN" else "-"
 
@@ -132,7 +133,7 @@ def statistics(text, script="latin"):
 
 def script_of(character):
     """The script of a letter or mark, None of all else."""
-    if unicodedata.category(character)[0] not in "LM" or "\u0300" <= character <= "\u036f":
+    if character >= "\U00040000" or unicodedata.category(character)[0] not in "LM" or "\u0300" <= character <= "\u036f":
         return None
     return next((name for name, spans in RANGES.items() if any(a <= ord(character) <= b for a, b in spans)), "other")
 

@@ -119,6 +119,7 @@ PIECES = st.sampled_from(
             "a b c.\n",
             "\U0001f600",
             "\U000e0001",
+            "\U000e0100",
         ),
         *("http://", "://x", "www.", "WwW.", "/www.", "NASA ", "ÀB", "Ǆ", "ǅ", "Ⴀ", "Ж", "α", "כ", "x" * 70),
         *("a b c d e f g h i j k ", "a b c d e ", "ha ha ha ha ", "\U00020000", "\U0010ffff"),
