@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from trainer.config import ConfigError
@@ -110,6 +110,7 @@ def shard(model: nn.Module, layers: Iterable[nn.Module], device: torch.device) -
         fully_shard(layer, mesh=mesh)
     # Also the root, which otherwise stays whole after a forward without a backward: the EMA swaps shards then.
     fully_shard(model, mesh=mesh, reshard_after_forward=True)
+    register_fsdp_forward_method(model, "fill_logits")
 
 
 def replicate(model: nn.Module) -> nn.Module:

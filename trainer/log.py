@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """Records of log.jsonl. A last line cut short by a kill is left out."""
     records = []
     if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
             try:
                 records.append(json.loads(line))
             except json.JSONDecodeError:
@@ -49,12 +49,22 @@ class RunLog:
         self._lines = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1 if resumed else None)
 
+    def record(self, kind: str, step: int, **fields: Any) -> None:
+        """A line of log.jsonl that is not of numbers alone, so that TensorBoard does not have it."""
+        line = json.dumps({"kind": kind, "step": step, **fields}, allow_nan=False) + "\n"
+        self._guarded(lambda: self._lines.write(line))
+
     def write(self, kind: str, step: int, **numbers: float | int) -> None:
-        line = json.dumps({"kind": kind, "step": step, **numbers}, allow_nan=False) + "\n"
+        self.record(kind, step, **numbers)
+        self._guarded(lambda: self._draw(kind, step, numbers))
+
+    def _draw(self, kind: str, step: int, numbers: Mapping[str, float | int]) -> None:
+        for name, value in numbers.items():
+            self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def _guarded(self, work: Callable[[], object]) -> None:
         try:
-            self._lines.write(line)
-            for name, value in numbers.items():
-                self._board.add_scalar(f"{kind}/{name}", value, step)
+            work()
         except OSError as error:
             if self._failed:
                 self._failed(f"the log cannot be written ({error}); training goes on")
@@ -76,6 +86,9 @@ class SilentLog:
     """Of the processes that do not log."""
 
     def write(self, kind: str, step: int, **numbers: float | int) -> None:
+        pass
+
+    def record(self, kind: str, step: int, **fields: Any) -> None:
         pass
 
     def __enter__(self) -> "SilentLog":

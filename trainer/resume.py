@@ -21,6 +21,7 @@ CHANGEABLE = {
     "checkpoint.keep",
     "checkpoint.best",
     "evaluate.every_steps",
+    "evaluate.samples",
     "data.workers",
     "data.cache",
     "data.cache_gb",

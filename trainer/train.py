@@ -31,12 +31,8 @@ from trainer.data.stream import StreamState
 from trainer.deepen import deepen
 from trainer.distillation.teaching import Teaching
 from trainer.distributed import World, check_divides, joined, laid_out_like, replicate, shard, whole
-from trainer.evaluate.held_out import (
-    HeldOutLosses,
-    held_out_losses,
-    unigram_entropy,
-    unigram_logs,
-)
+from trainer.evaluate.held_out import HeldOutLosses, held_out_losses, unigram_entropy, unigram_logs
+from trainer.evaluate.samples import Samples
 from trainer.growth import Spent
 from trainer.guard import DivergedError
 from trainer.log import RunLog, SilentLog
@@ -110,6 +106,7 @@ class Session:
         self.held_out = list(held_out(valid, data.sequence_length, *rows, notes=window))
         self.counts = token_counts(directory, train.vocabulary_size)
         self.entropy = unigram_entropy(valid)
+        self.samples = Samples(config, valid, directory, window)
         self.held_out_parts: dict[str, float] = {}
         self._flops: dict[int, float] = {}
 
@@ -270,6 +267,7 @@ class Session:
         log.write("held_out", trainer.step, **numbers, **found.parts)
         told = f"unigram entropy {self.entropy:.4f}" if self.model.kind == "masked-lm" else found.told(self.model.shown)
         self.line.note(f"step {trainer.step:,}: held-out loss {found.loss:.4f} ({told})")
+        self.samples.log(self, log)
         if trainer.notes is not None:
             log.write("notes", trainer.step, **trainer.notes.numbers())
         self.held_out_parts = found.parts

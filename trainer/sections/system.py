@@ -35,6 +35,9 @@ class EvaluateConfig(Section):
     """Masks of those rows: as [data] asks, or BERT's (15 % of the pieces, 80/10/10), so that the losses of runs with
     different masks compare."""
 
+    samples: int = Field(default=0, ge=0, le=64)
+    """Rows of the validation split whose gaps are filled and logged at each evaluation, for `report` to show."""
+
     def masking(self, training: Masking) -> Masking:
         return training if self.masks == "training" else Masking()
 

@@ -153,6 +153,11 @@ class CorruptionTask(Task):
             total / max(target_M.shape[0], 1),
         )
 
+    def fill_logits(self, batch: "Batch") -> Tensor:
+        """The controller's, at temperature 1."""
+        h_MC = encode(self.controller.encoder, batch).flatten(0, 1).index_select(0, batch.target_index_M)
+        return self.controller.logits(self.controller.features(h_MC), self.controller.matrix())
+
     @torch.compiler.disable
     @torch.no_grad()
     def _fill(self, x_MC: Tensor, matrix_VC: Tensor, bits_M: Tensor) -> Tensor:

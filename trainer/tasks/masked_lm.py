@@ -55,6 +55,9 @@ class MaskedLM(Task):
         h_BTD = self.encoder(tokens_BT, segments_BT, positions_BT)
         return self.head(h_BTD.flatten(0, 1).index_select(0, index_M))
 
+    def fill_logits(self, batch: "Batch") -> Tensor:
+        return self.head(encode(self.encoder, batch).flatten(0, 1).index_select(0, batch.target_index_M))
+
     def flops_per_token(self, length: int, predicted_share: float) -> float:
         return flops_per_token(self.config, length, predicted_share)
 
