@@ -51,16 +51,18 @@ class RunLog:
 
     def record(self, kind: str, step: int, **fields: Any) -> None:
         """A line of log.jsonl that is not of numbers alone, so that TensorBoard does not have it."""
-        line = json.dumps({"kind": kind, "step": step, **fields}, allow_nan=False) + "\n"
-        self._guarded(lambda: self._lines.write(line))
+        self._guarded(lambda: self._line(kind, step, fields))
 
     def write(self, kind: str, step: int, **numbers: float | int) -> None:
-        self.record(kind, step, **numbers)
-        self._guarded(lambda: self._draw(kind, step, numbers))
+        def both() -> None:
+            self._line(kind, step, numbers)
+            for name, value in numbers.items():
+                self._board.add_scalar(f"{kind}/{name}", value, step)
 
-    def _draw(self, kind: str, step: int, numbers: Mapping[str, float | int]) -> None:
-        for name, value in numbers.items():
-            self._board.add_scalar(f"{kind}/{name}", value, step)
+        self._guarded(both)
+
+    def _line(self, kind: str, step: int, fields: Mapping[str, Any]) -> None:
+        self._lines.write(json.dumps({"kind": kind, "step": step, **fields}, allow_nan=False) + "\n")
 
     def _guarded(self, work: Callable[[], object]) -> None:
         try:
