@@ -47,7 +47,14 @@ def test_a_store_that_is_no_local_disk_changes_no_byte(raw, prepared, config):
     assert filesystem.open_arrow(shard).num_record_batches > 0
     told = orjson.loads(filesystem.read_bytes(f"{output}/report/report.json"))
     local = orjson.loads((prepared / "report/report.json").read_bytes())
-    assert {**told, "performance": None} == {**local, "performance": None}
+    for report in (told, local):
+        # Neither the shards of train nor the stages' texts are fetched: the check of documents in two splits is told as
+        # not made, and pairs are compared by their excerpts.
+        report |= {"performance": None, "splits": None}
+        for pair in report["duplicates"]["pairs"]:
+            pair.pop("difference", None)
+            pair.pop("compared", None)
+    assert told == local
     assert filesystem.read_bytes(f"{output}/report/index.html").count(b"<section") > 3
 
 
