@@ -120,9 +120,15 @@ class TrainConfig(Section):
         if self.model.preset not in PRESETS:
             raise ConfigError(f"key 'model.preset': no preset '{self.model.preset}'; allowed: {', '.join(PRESETS)}")
         fields = {**PRESETS[self.model.preset], "max_length": self.data.sequence_length, **self.model.overrides}
-        allowed = ["preset", *(name for name in ModelConfig.model_fields if name not in ("vocabulary_size", "notes"))]
-        if "notes" in fields:
-            raise ConfigError(f"unknown key 'model.notes'; allowed here: {', '.join(allowed)}; notes have a section")
+        elsewhere = {
+            "vocabulary_size": "",
+            "notes": "; notes have a section",
+            "shapes": "; `compress prune` makes them",
+        }
+        allowed = ["preset", *(name for name in ModelConfig.model_fields if name not in elsewhere)]
+        for name in ("notes", "shapes"):
+            if name in fields:
+                raise ConfigError(f"unknown key 'model.{name}'; allowed here: {', '.join(allowed)}{elsewhere[name]}")
         try:
             config = ModelConfig.model_validate({**fields, "vocabulary_size": vocabulary_size})
             if words is not None and self.notes.enabled:

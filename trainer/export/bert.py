@@ -41,6 +41,8 @@ def check_plain(source: Source) -> None:
         reasons.append(f"norm '{config.norm}' (BERT's is 'post')")
     if not config.normalises_embeddings:
         reasons.append("no norm on the embeddings")
+    if config.shapes is not None:
+        reasons.append("layers of different shapes (pruned)")
     if reasons:
         raise ExportError(
             f"{source.path}: is no plain BERT: {'; '.join(reasons)}. --format huggingface exports it with its own "

@@ -98,6 +98,7 @@ def _config(source: Source) -> dict[str, Any]:
         "norm": config.norm,
         "embedding_norm": config.normalises_embeddings,
         "head_scale": config.head_scale,
+        **({} if config.shapes is None else {"shapes": [shape.model_dump(mode="json") for shape in config.shapes]}),
     }
 
 

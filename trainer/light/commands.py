@@ -5,6 +5,7 @@ import typer
 from trainer.distillation.command import teach
 from trainer.finetune.command import finetune
 from trainer.light.early_exit.command import calibrate, early_exit
+from trainer.light.pruning.command import prune
 
 compress = typer.Typer(
     help="Makes a trained model small or fast.",
@@ -16,3 +17,4 @@ compress.command()(calibrate)
 compress.command()(teach)
 # The same as `finetune --teacher`, where one looks for it.
 compress.command("distill")(finetune)
+compress.command()(prune)

@@ -7,7 +7,8 @@ needs it would make CUDA wait for the host and break a compiled graph.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,17 @@ class AttentionPlan:
     rotation_BTCC: Tensor | None = None
     """RoPE's as matrices ("reference")."""
     flex: FlexScores | None = None
+
+    def of_heads(self, heads_H: Tensor) -> "AttentionPlan":
+        """For a layer that has these of the model's heads alone: each keeps the positional scores of its own."""
+        bias, features, flex = self.bias_BHTT, self.features, self.flex
+        if bias is not None and bias.shape[1] > 1:
+            bias = bias.index_select(1, heads_H)
+        if features is not None:
+            features = PositionFeatures(*(x_BHTF.index_select(1, heads_H) for x_BHTF in features))
+        if flex is not None and flex.table_HLL is not None:
+            flex = flex._replace(table_HLL=flex.table_HLL.index_select(0, heads_H))
+        return replace(self, bias_BHTT=bias, features=features, flex=flex)
 
 
 def same_document(segments_BT: Tensor) -> Tensor:
@@ -160,15 +172,24 @@ def _written_out(q_BHTC: Tensor, k_BHTC: Tensor, v_BHTC: Tensor, bias_BHTT: Tens
 class SelfAttention(nn.Module):
     """Multi-head self-attention with biases, as in BERT."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    kept_H: Tensor
+
+    def __init__(self, config: ModelConfig, heads: Sequence[int]) -> None:
+        """`heads`: which of the model's heads it has, rising."""
         super().__init__()
-        self.heads = config.heads
-        self.qkv = nn.Linear(config.width, 3 * config.width)
+        self.heads = len(heads)
+        self.pruned = self.heads < config.heads
+        if self.pruned:
+            self.register_buffer("kept_H", torch.tensor(heads), persistent=False)
+        inner = self.heads * config.head_width
+        self.qkv = nn.Linear(config.width, 3 * inner)
         """Query, key and value stacked in this order; within each, heads in order."""
-        self.out = nn.Linear(config.width, config.width)
-        self.head_scale = nn.Parameter(torch.ones(config.heads)) if config.head_scale else None
+        self.out = nn.Linear(inner, config.width)
+        self.head_scale = nn.Parameter(torch.ones(self.heads)) if config.head_scale else None
 
     def forward(self, h_BTD: Tensor, plan: AttentionPlan) -> Tensor:
+        if self.pruned:
+            plan = plan.of_heads(self.kept_H)
         qkv_BTE = self.qkv(h_BTD)
         if plan.path == "written" and not torch.compiler.is_compiling():
             assert plan.bias_BHTT is not None

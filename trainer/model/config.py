@@ -21,6 +21,16 @@ NORM_EPSILON = 1e-5
 """Of every layer norm (fairseq's and torch's default; BERT's 1e-12 underflows in bf16)."""
 
 
+class LayerShape(BaseModel):
+    """A layer from which something was cut away."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    heads: tuple[int, ...] = Field(min_length=1)
+    """Which of the model's heads it still has, rising: each has its width, and its scores of positions."""
+    feed_forward: int = Field(ge=1)
+
+
 class ModelConfig(BaseModel):
     """Everything that decides the weights' shapes and what the encoder computes.
 
@@ -77,6 +87,24 @@ class ModelConfig(BaseModel):
     notes: NoteConfig | None = None
     """The dictionary of notes of rare words; None: none. Set from the section [notes], not in [model]."""
 
+    shapes: tuple[LayerShape, ...] | None = None
+    """Of a pruned model: what each layer still has; `heads` and `feed_forward` are then those of the unpruned one.
+    None: all layers have all. Set by `compress prune`, not in [model]."""
+
+    @model_validator(mode="after")
+    def _check_shapes(self) -> "ModelConfig":
+        if self.shapes is None:
+            return self
+        if len(self.shapes) != self.layers:
+            raise ValueError(f"shapes of {len(self.shapes)} layers, there are {self.layers}")
+        for number, shape in enumerate(self.shapes):
+            heads = list(shape.heads)
+            if sorted(set(heads)) != heads or heads[0] < 0 or heads[-1] >= self.heads:
+                raise ValueError(f"layer {number}: heads {heads}: must be different numbers below {self.heads}, rising")
+            if shape.feed_forward > self.feed_forward:
+                raise ValueError(f"layer {number}: feed_forward {shape.feed_forward} is above {self.feed_forward}")
+        return self
+
     @model_validator(mode="after")
     def _check_heads(self) -> "ModelConfig":
         if self.width % self.heads:
@@ -104,6 +132,12 @@ class ModelConfig(BaseModel):
     @property
     def head_width(self) -> int:
         return self.width // self.heads
+
+    def shape(self, layer: int) -> LayerShape:
+        """What a layer has."""
+        if self.shapes is not None:
+            return self.shapes[layer]
+        return LayerShape(heads=tuple(range(self.heads)), feed_forward=self.feed_forward)
 
     @property
     def score_width(self) -> int:

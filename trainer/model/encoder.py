@@ -57,11 +57,11 @@ def _norm(width: int, wanted: bool) -> nn.Module:
 class FeedForward(nn.Module):
     """d -> feed_forward -> GELU (exact) -> d, on each token alone; NormFormer's norm behind the GELU."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, inner: int) -> None:
         super().__init__()
-        self.up = nn.Linear(config.width, config.feed_forward)
-        self.down = nn.Linear(config.feed_forward, config.width)
-        self.norm = _norm(config.feed_forward, config.norm == "pre-extra")
+        self.up = nn.Linear(config.width, inner)
+        self.down = nn.Linear(inner, config.width)
+        self.norm = _norm(inner, config.norm == "pre-extra")
 
     def forward(self, h_BTD: Tensor) -> Tensor:
         return self.down(self.norm(F.gelu(self.up(h_BTD))))
@@ -70,14 +70,15 @@ class FeedForward(nn.Module):
 class Layer(nn.Module):
     """Attention, then feed-forward, each with its residual and layer norm."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, number: int) -> None:
         super().__init__()
+        shape = config.shape(number)
         self.norm_first = config.norm != "post"
-        self.attention = SelfAttention(config)
+        self.attention = SelfAttention(config, shape.heads)
         self.attention_norm = _norm(config.width, True)
         self.attention_out_norm = _norm(config.width, config.norm == "pre-extra")
         """NormFormer's."""
-        self.feed_forward = FeedForward(config)
+        self.feed_forward = FeedForward(config, shape.feed_forward)
         self.feed_forward_norm = _norm(config.width, True)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -105,7 +106,7 @@ class Encoder(nn.Module):
         self.embedding_norm = _norm(config.width, config.normalises_embeddings)
         self.notes = None if config.notes is None else NoteTable(config.notes, config.width)
         self.dropout = nn.Dropout(config.dropout)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(Layer(config, number) for number in range(config.layers))
         self.final_norm = _norm(config.width, config.norm != "post")
         self.recompute = False
         """Activation checkpointing: layers keep their input alone and are run again in the backward."""

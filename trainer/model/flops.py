@@ -6,6 +6,13 @@ BACKWARD = 2
 """A backward pass has two products for each one of the forward pass."""
 
 
+def layer_flops(config: ModelConfig, layer: int, length: int) -> int:
+    """Of one token's forward pass through a layer, in a row of `length`."""
+    shape, d = config.shape(layer), config.width
+    inner = len(shape.heads) * config.head_width
+    return 2 * (4 * d * inner + 2 * d * shape.feed_forward) + 4 * length * inner
+
+
 def flops_per_token(config: ModelConfig, length: int, predicted_share: float) -> float:
     """Floating-point operations per token, forward and backward, of masked-LM training.
 
@@ -20,7 +27,7 @@ def flops_per_token(config: ModelConfig, length: int, predicted_share: float) ->
         predicted_share: share of the tokens whose prediction is asked for (0.15).
     """
     d = config.width
-    layer = 2 * (4 * d * d + 2 * d * config.feed_forward) + 4 * length * d
+    layers = sum(layer_flops(config, number, length) for number in range(config.layers))
     positions = 2 * length * d if config.positions in UNTIED else 0
     head = 2 * (d * d + d * config.vocabulary_size)
-    return (1 + BACKWARD) * (config.layers * layer + positions + predicted_share * head)
+    return (1 + BACKWARD) * (layers + positions + predicted_share * head)

@@ -46,6 +46,7 @@ class SiliangConfig(PretrainedConfig):
         initializer_range: float = 0.02,
         layer_norm_eps: float = 1e-5,
         pad_token_id: int = 0,
+        shapes: list[dict] | None = None,
         tie_word_embeddings: bool = True,
         **kwargs,
     ) -> None:
@@ -65,6 +66,8 @@ class SiliangConfig(PretrainedConfig):
         self.classifier_dropout = classifier_dropout
         self.initializer_range = initializer_range
         self.layer_norm_eps = layer_norm_eps
+        self.shapes = shapes
+        """Of a pruned model: for each layer the heads that it still has, and its intermediate_size as feed_forward."""
         super().__init__(pad_token_id=pad_token_id, tie_word_embeddings=tie_word_embeddings, **kwargs)
 
 
@@ -151,19 +154,22 @@ class Positions(nn.Module):
 
 
 class Attention(nn.Module):
-    def __init__(self, config: SiliangConfig) -> None:
+    def __init__(self, config: SiliangConfig, kept: list[int] | None = None) -> None:
         super().__init__()
-        self.heads = config.num_attention_heads
+        self.kept, self.heads = kept, len(kept or range(config.num_attention_heads))
         untied = 2 if config.positions in UNTIED else 1
-        self.scale = 1 / math.sqrt(untied * config.hidden_size // self.heads)
-        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
-        self.out = nn.Linear(config.hidden_size, config.hidden_size)
+        head_width = config.hidden_size // config.num_attention_heads
+        self.scale = 1 / math.sqrt(untied * head_width)
+        self.qkv = nn.Linear(config.hidden_size, 3 * self.heads * head_width)
+        self.out = nn.Linear(self.heads * head_width, config.hidden_size)
         self.head_scale = nn.Parameter(torch.ones(self.heads)) if config.head_scale else None
 
     def forward(self, h_BTD: Tensor, bias: Tensor | None, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
         q, k, v = self.qkv(h_BTD).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if rotation is not None:
             q, k = rotate(q, *rotation), rotate(k, *rotation)
+        if self.kept is not None and bias is not None and bias.shape[1] > 1:
+            bias = bias[:, self.kept]
         o_BHTC = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=self.scale)
         if self.head_scale is not None:
             o_BHTC = o_BHTC * self.head_scale[:, None, None]
@@ -171,24 +177,25 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    def __init__(self, config: SiliangConfig) -> None:
+    def __init__(self, config: SiliangConfig, inner: int) -> None:
         super().__init__()
-        self.up = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.norm = layer_norm(config, config.intermediate_size, config.norm == "pre-extra")
-        self.down = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.up = nn.Linear(config.hidden_size, inner)
+        self.norm = layer_norm(config, inner, config.norm == "pre-extra")
+        self.down = nn.Linear(inner, config.hidden_size)
 
     def forward(self, h_BTD: Tensor) -> Tensor:
         return self.down(self.norm(F.gelu(self.up(h_BTD))))
 
 
 class Layer(nn.Module):
-    def __init__(self, config: SiliangConfig) -> None:
+    def __init__(self, config: SiliangConfig, number: int) -> None:
         super().__init__()
+        shape = config.shapes[number] if config.shapes else {}
         self.norm_first = config.norm != "post"
-        self.attention = Attention(config)
+        self.attention = Attention(config, shape.get("heads"))
         self.attention_norm = layer_norm(config, config.hidden_size)
         self.attention_out_norm = layer_norm(config, config.hidden_size, config.norm == "pre-extra")
-        self.feed_forward = FeedForward(config)
+        self.feed_forward = FeedForward(config, shape.get("feed_forward", config.intermediate_size))
         self.feed_forward_norm = layer_norm(config, config.hidden_size)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
@@ -219,7 +226,7 @@ class SiliangModel(SiliangPreTrainedModel):
         self.positions = Positions(config)
         self.embedding_norm = layer_norm(config, config.hidden_size, config.embedding_norm)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(Layer(config, number) for number in range(config.num_hidden_layers))
         self.final_norm = layer_norm(config, config.hidden_size, config.norm != "post")
         self.post_init()
 

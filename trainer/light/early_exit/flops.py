@@ -6,11 +6,7 @@ FastBERT's figures leave attention's products out, and the tool that it used cou
 from trainer.light.early_exit.branch import BranchConfig
 from trainer.light.early_exit.model import ExitsConfig
 from trainer.model.config import UNTIED, ModelConfig
-
-
-def layer_flops(config: ModelConfig, length: int) -> int:
-    d = config.width
-    return 2 * length * (4 * d * d + 2 * d * config.feed_forward) + 4 * length * length * d
+from trainer.model.flops import layer_flops
 
 
 def branch_flops(width: int, classes: int, config: BranchConfig, length: int) -> int:
@@ -30,4 +26,4 @@ def text_flops(config: ModelConfig, classes: int, exits: ExitsConfig | None, len
     positions = 2 * length * length * config.width if config.positions in UNTIED and layers else 0
     branches = sum(branch_flops(config.width, classes, exits.branch, length) for _ in asked) if exits else 0
     head = head_flops(config, classes) if layers == config.layers else 0
-    return layers * layer_flops(config, length) + positions + branches + head
+    return length * sum(layer_flops(config, k, length) for k in range(layers)) + positions + branches + head
