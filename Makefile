@@ -23,6 +23,7 @@ demo: install
 	$(BIN)/siliang-pipeline inspect runs/demo/data --duplicates --kind near --limit 1 --text
 	$(BIN)/siliang-pipeline inspect runs/demo/data --boilerplate --source python-tutorial-html --text
 	$(BIN)/siliang-trainer train runs/demo/data --output runs/demo/model --config docs/demo/trainer.toml
+	$(BIN)/siliang-trainer report runs/demo/model
 	$(BIN)/siliang-trainer fill runs/demo/model "Call me [MASK]. Some years ago, having little money in my purse, I went to sea."
 	$(BIN)/siliang-trainer fill runs/demo/model "Everyone has the [MASK] to life, liberty and security of person."
 	$(BIN)/siliang-trainer fill runs/demo/model "the great whale swam through the [MASK]."
@@ -30,7 +31,7 @@ demo: install
 	$(BIN)/siliang-trainer finetune runs/demo/model $(PASSAGES) --config docs/demo/finetune.toml --output runs/demo/classifier
 	$(BIN)/siliang-trainer compress early-exit runs/demo/classifier $(PASSAGES) --config docs/demo/early_exit.toml --output runs/demo/early-exit
 	echo "What ceremony else? must there no more be done" | $(BIN)/siliang-trainer predict runs/demo/early-exit - --json
-	@echo "report: runs/demo/data/report/index.html"
+	@echo "reports: runs/demo/data/report/index.html runs/demo/model/report.html"
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

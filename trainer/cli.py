@@ -1,5 +1,5 @@
 """The command line: siliang-trainer train | fill | evaluate | finetune | compress |
-predict | embed | export | quantise | card | doctor | info | plan | bench | sweep.
+predict | embed | export | quantise | card | report | doctor | info | plan | bench | sweep.
 
 Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C.
 """
@@ -22,6 +22,7 @@ from trainer.finetune.command import finetune
 from trainer.light.commands import compress
 from trainer.model.presets import PRESETS
 from trainer.predict_command import predict
+from trainer.report.command import report
 from trainer.schema_command import schema
 
 app = typer.Typer(
@@ -121,6 +122,7 @@ app.command()(export)
 app.command()(quantise)
 app.command()(card)
 app.add_typer(compress, name="compress")
+app.command()(report)
 app.command()(doctor)
 app.command()(schema)
 add_commands(app)

@@ -13,14 +13,19 @@ from torch.utils.tensorboard import SummaryWriter
 
 def read_log(path: Path) -> list[dict[str, Any]]:
     """Records of log.jsonl. A last line cut short by a kill is left out."""
-    records = []
+    return read_lines(path)[0]
+
+
+def read_lines(path: Path) -> tuple[list[Any], int]:
+    """(what the lines of log.jsonl hold, how many of them are no JSON)."""
+    records, bad = [], 0
     if path.is_file():
         for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
             try:
                 records.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-    return records
+            except (json.JSONDecodeError, RecursionError):
+                bad += bool(line.strip())
+    return records, bad
 
 
 class RunLog:
