@@ -7,7 +7,7 @@ wants a protobuf runtime that Apache Beam does not allow, and three fields do no
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from trainer.tokenizer import TokenizerError
 
@@ -62,17 +62,28 @@ def _number(value: int | bytes) -> int:
 
 def _fields(data: bytes) -> dict[int, int | bytes]:
     """Field number -> its last value."""
-    return dict(_read(data))
+    return {field.number: field.value for field in read_fields(data)}
 
 
-def _read(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+class Field(NamedTuple):
+    """One field of a message."""
+
+    number: int
+    value: int | bytes
+    raw: bytes
+    """As it stands in the message, key and all."""
+
+
+def read_fields(data: bytes) -> Iterator[Field]:
+    """In their order. Raises ValueError and IndexError where the message is damaged."""
     at = 0
     while at < len(data):
+        start = at
         key, at = _varint(data, at)
         form = key & 7
         if form == 0:
             value, at = _varint(data, at)
-            yield key >> 3, value
+            yield Field(key >> 3, value, data[start:at])
             continue
         if form == 2:
             size, at = _varint(data, at)
@@ -82,7 +93,7 @@ def _read(data: bytes) -> Iterator[tuple[int, int | bytes]]:
             raise ValueError(f"wire type {form}")
         if at + size > len(data):
             raise ValueError("truncated")
-        yield key >> 3, data[at : at + size]
+        yield Field(key >> 3, data[at : at + size], data[start : at + size])
         at += size
 
 

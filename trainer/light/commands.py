@@ -6,6 +6,7 @@ from trainer.distillation.command import teach
 from trainer.finetune.command import finetune
 from trainer.light.early_exit.command import calibrate, early_exit
 from trainer.light.pruning.command import prune
+from trainer.light.trimming.command import trim
 
 compress = typer.Typer(
     help="Makes a trained model small or fast.",
@@ -18,3 +19,4 @@ compress.command()(teach)
 # The same as `finetune --teacher`, where one looks for it.
 compress.command("distill")(finetune)
 compress.command()(prune)
+compress.command()(trim)

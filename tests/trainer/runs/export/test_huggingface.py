@@ -68,6 +68,19 @@ def test_all_kinds_of_models(make_run, tmp_path: Path, positions: str, norm: str
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(("positions", "norm"), [("tupe-a", "pre-extra"), ("bert-r", "post"), ("rope", "pre")])
+def test_pruned_models(make_run, tmp_path: Path, positions: str, norm: str) -> None:
+    """Layers with other heads and inner widths: each head keeps the scores of its own positions."""
+    shapes = [{"heads": [1, 3], "feed_forward": 16}, {"heads": [2], "feed_forward": 40}]
+    run = make_run(positions=positions, norm=norm, head_scale=norm == "pre-extra", shapes=shapes)
+    source = export(run, "huggingface", tmp_path / "out")
+    tokens_BT, mask_BT = sample_rows(source)
+    _, logits = ours(load_model(run), tokens_BT, mask_BT)
+    found = load(AutoModelForMaskedLM, tmp_path / "out")(tokens_BT, mask_BT).logits
+    torch.testing.assert_close(found.flatten(0, 1)[mask_BT.flatten() > 0], logits, **CLOSE)
+
+
+@torch.no_grad()
 def test_long_distances_and_a_norm_on_the_embeddings(make_run, tmp_path: Path) -> None:
     """Buckets up to T5's last one, and no padding at all."""
     for k, positions in enumerate(("tupe-r", "bert-r", "rope")):

@@ -49,6 +49,12 @@ def test_all_kinds_of_models(make_run, tmp_path: Path, positions: str, norm: str
     check_masked_lm(make_run(positions=positions, norm=norm), tmp_path / "out")
 
 
+@pytest.mark.slow
+def test_a_pruned_model(make_run, tmp_path: Path) -> None:
+    shapes = [{"heads": [1, 3], "feed_forward": 16}, {"heads": [2], "feed_forward": 40}]
+    check_masked_lm(make_run(positions="tupe-a", shapes=shapes), tmp_path / "out")
+
+
 @pytest.fixture(scope="module")
 def pair(make_classifier, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """(classifier, its export); tests must not change them."""
