@@ -9,6 +9,7 @@ Arrow files. DuckDB could scan those by itself through pyarrow's dataset, but th
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,16 @@ def open_database(path: Path, threads: int, read_only: bool = False) -> duckdb.D
             "python_enable_replacements": False,
         },
     )
+
+
+@contextmanager
+def told_errors(directory: Path) -> Iterator[None]:
+    """A full disk or memory as one line: raises OSError. `directory`: where the database lies."""
+    try:
+        yield
+    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+        reason = str(error).splitlines()[0]
+        raise OSError(f"the temporary database in {directory}: {reason}; let TMPDIR name a larger disk") from error
 
 
 def lock(connection: duckdb.DuckDBPyConnection) -> None:

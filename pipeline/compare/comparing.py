@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from pipeline.audit_database import AuditRows, load, open_database
+from pipeline.audit_database import AuditRows, load, open_database, told_errors
 from pipeline.compare.model import (
     LENGTH_SHARES,
     Comparison,
@@ -56,7 +56,7 @@ def compare(first: Path, second: Path, examples: int = 3) -> Comparison:
     Raises ManifestError, CompareError, SchemaError.
     """
     one, two = open_pair(first, second)
-    with tempfile.TemporaryDirectory(prefix="siliang-compare-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="siliang-compare-") as temporary, told_errors(Path(temporary)):
         connection = open_database(Path(temporary) / "audits.duckdb", os.cpu_count() or 1)
         try:
             total = sum(entry.rows for side in (one, two) for entry in side.audit)

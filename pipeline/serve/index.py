@@ -5,13 +5,14 @@ What is searched is in the database; what is shown comes from the Arrow files.
 
 import os
 import threading
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from pipeline.audit_database import AuditRows, load, lock, open_database
+from pipeline.audit_database import AuditRows, load, lock, open_database, told_errors
 from pipeline.inspect.rules import InspectError
 from pipeline.meter import tell
 from pipeline.serve.query import FACETS, Query
@@ -66,11 +67,8 @@ class AuditIndex:
             tell(read, total, "records")
 
         path, threads = scratch / "audit.duckdb", os.cpu_count() or 1
-        connection = open_database(path, threads)
-        try:
+        with told_errors(scratch), closing(open_database(path, threads)) as connection:
             load(connection, "audit", COLUMNS, directory, files, done)
-        finally:
-            connection.close()
         self._connection = open_database(path, threads, read_only=True)
         lock(self._connection)
         self._one = threading.Lock()

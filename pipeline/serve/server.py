@@ -4,6 +4,7 @@ Only GET and HEAD; only under the names of this machine's loopback, so that a fo
 point here (DNS rebinding) reads nothing; a path is one of the table, byte for byte, so nothing is to be climbed out of.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -63,7 +64,9 @@ class Server(ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_port}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A reader that goes away in the middle is no event."""
+        """A reader that goes away in the middle is no event; anything else is a bug, and told as one."""
+        if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

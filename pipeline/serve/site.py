@@ -13,6 +13,7 @@ from pipeline.serve.pages import policy_of, record_page, search_page, with_searc
 from pipeline.serve.query import QueryError, fields_of, parse_query
 from pipeline.serve.server import JSON, NOTHING, Answer, Route, refusal
 from schemas.manifest import read_manifest
+from schemas.shard import SchemaError
 
 
 def _page(text: str) -> Answer:
@@ -52,6 +53,8 @@ class Site:
                 return refusal(HTTPStatus.BAD_REQUEST, str(error).encode("ascii", "backslashreplace").decode())
             except SearchError as error:
                 return refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+            except (SchemaError, OSError) as error:
+                return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, f"the audit can no longer be read: {error}")
 
         return answer
 

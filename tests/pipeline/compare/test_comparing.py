@@ -1,7 +1,11 @@
 """Two audits joined: every move is counted once, whatever the records are called."""
 
 import hashlib
+import resource
+import subprocess
+import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -158,3 +162,16 @@ def test_nothing_is_left_behind(pair, tmp_path, monkeypatch):
     compare(*pair)
     assert list(scratch.iterdir()) == []
     assert {path: path.read_bytes() for side in pair for path in Path(side).rglob("*") if path.is_file()} == before
+
+
+def test_a_full_disk_is_told(pair):
+    """The database may not grow beyond 20 kB here."""
+    command = [sys.executable, "-m", "pipeline", "compare", *map(str, pair), "--progress", "none"]
+    limits = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (20_000, 20_000))
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[3], preexec_fn=limits, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert "the temporary database in " in done.stderr
+    assert "; let TMPDIR name a larger disk" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -7,8 +7,10 @@ import socket
 
 import pytest
 
+from pipeline.serve.index import AuditIndex
 from pipeline.serve.pages import policy_of
 from pipeline.serve.server import HEADERS, Server
+from pipeline.serve.site import Site
 
 
 @pytest.fixture
@@ -201,3 +203,21 @@ def test_a_page_without_a_policy_runs_nothing() -> None:
     assert policy_of("<html>") == "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'none'"
     weak = '<meta http-equiv="Content-Security-Policy" content="script-src *">'
     assert policy_of(weak) == policy_of("")
+
+
+def test_an_audit_that_is_gone_is_told(tmp_path, audited, audit_row) -> None:
+    path = audited(tmp_path / "data", [audit_row(f"a/{n}#1", f"{n:032x}") for n in range(90)])
+    (path / "report").mkdir()
+    for name in ("index.html", "report.json"):
+        (path / "report" / name).write_text("{}")
+    (tmp_path / "scratch").mkdir()
+    index = AuditIndex(path, tmp_path / "scratch")
+    routes = Site(path, index).routes()
+    assert routes["/record"]("n=89").status == 200
+    (path / "audit/audit-00000.arrow").unlink()
+    for route, query in (("/record", "n=1"), ("/search", ""), ("/search.json", "doc=0")):
+        answer = routes[route](query)
+        assert answer.status == 500
+        assert b"the audit can no longer be read: " in answer.body
+        assert b"audit-00000.arrow: no such shard" in answer.body
+    index.close()
