@@ -47,7 +47,7 @@ def told_errors(directory: Path) -> Iterator[None]:
     """A full disk or memory as one line: raises OSError. `directory`: where the database lies."""
     try:
         yield
-    except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+    except (duckdb.OperationalError, duckdb.FatalException) as error:
         reason = str(error).splitlines()[0]
         raise OSError(f"the temporary database in {directory}: {reason}; let TMPDIR name a larger disk") from error
 
