@@ -11,6 +11,14 @@ import pytest
 
 import schemas.arrow
 
+FEW = ["epochs=1", "threads=1"]
+COMPRESS = {
+    "early-exit": [*FEW, "latency_seconds=0.1"],
+    "calibrate": [*FEW, "latency_seconds=0.1"],
+    "prune": [*FEW, "rounds=1", "final_epochs=1", "final_steps=2", "examples=16"],
+    "teach": ["schedule.steps=2", "system.threads=1"],
+}
+"""What makes each command of `compress` short."""
 CLASSIFIER = "siliang-trainer finetune RUN --train train.tsv --valid dev.tsv --text 1 --label 2 --output CLASSIFIER"
 
 
@@ -63,8 +71,8 @@ def run_all(found: list[str], tools) -> None:
         assert program == "siliang-trainer"
         if arguments[0] == "finetune":
             arguments += ["--set", "epochs=1", "--set", "seeds=1", "--set", "threads=1"]
-        if arguments[0] in ("compress",):
-            arguments += ["--set", "epochs=1", "--set", "latency_seconds=0.1", "--set", "threads=1"]
+        if arguments[0] == "compress":
+            arguments += tools.sets(COMPRESS.get(arguments[1], []))
         if arguments[0] == "train":
             # Named again, a key is the later one's.
             small = {"schedule.by": '"steps"', "schedule.steps": 2, "model.layers": 1, "model.width": 16}
@@ -87,6 +95,19 @@ def test_commands_of_early_exit(place: Path, finished_run: Path, tools) -> None:
     found = commands(section)
     assert len(found) == 7
     run_all(found, tools)
+
+
+def test_commands_of_smaller_models(place: Path, tools) -> None:
+    """A student, pruning, a smaller vocabulary."""
+    run_all([CLASSIFIER, "siliang-trainer train shards --output run --preset small"], tools)
+    text = (tools.root / "docs" / "light.md").read_text(encoding="utf-8")
+    (config,) = re.findall(r"```toml\n# student.toml\n(.*?)```", text, re.DOTALL)
+    # The page's teacher has six layers, this one has one.
+    (place / "student.toml").write_text(config.replace("layers = [0, 5]", "layers = [0]"))
+    for title, count in (("A student", 5), ("Pruning", 4), ("A smaller vocabulary", 2)):
+        found = commands(text.split(f"\n## {title}\n")[1].split("\n## ")[0])
+        assert len(found) == count
+        run_all(found, tools)
 
 
 def test_commands_from_shards_to_an_onnx_file(place: Path, tools) -> None:
