@@ -34,7 +34,10 @@ BATCHES = (1, 32)
 NATURAL_TEXTS = {1: 96, 32: 16 * 32}
 """Texts of a pass; of a fixed length it is fewer, below."""
 FIXED_TEXTS = {1: 4, 32: 64}
-METRICS = ("early_exit_speedup", "early_exit_points_lost", "student_speedup", "pruned_speedup", "export_equal")
+METRICS = (
+    "early_exit_speedup", "early_exit_points_lost", "student_speedup", "pruned_speedup", "all_together_speedup",
+    "export_equal",
+)  # fmt: skip
 LONGEST = 512
 
 
@@ -167,12 +170,14 @@ def main() -> None:
     output.mkdir(parents=True, exist_ok=True)
     training = [f"model.max_length={LONGEST}"] if arguments.preset != "tiny" else []
     settings, early_exit = [f"seeds={arguments.seeds}", *arguments.settings], ["latency_seconds=5"]
+    pruning: list[str] = []
     if arguments.quick:
         arguments.preset, arguments.pretrain_seconds, arguments.threads, arguments.rounds = "tiny", 8.0, [1], 2
         task, shards = quick_work(output)
         tasks, arguments.data, training = [task], shards, ["system.threads=1"]
         settings = ["seeds=1", "epochs=2", "learning_rates=[1e-3]", "threads=1"]
         early_exit = ["epochs=2", "latency_seconds=0.5", "threads=1"]
+        pruning = ["rounds=1", "final_epochs=1"]
     elif arguments.evaluation is None or not (tasks := evaluation_tasks(arguments.evaluation)):
         sys.exit("error: name --evaluation DIR with sst2/ or cola/ in it, or --quick")
     if arguments.run is None and arguments.data is None:
@@ -181,7 +186,7 @@ def main() -> None:
         output,
         {
             "run": str(arguments.run or ""), "data": str(arguments.data or ""), "preset": arguments.preset,
-            "seconds": arguments.pretrain_seconds, "settings": [settings, early_exit, training],
+            "seconds": arguments.pretrain_seconds, "settings": [settings, early_exit, training, pruning],
         },
     )  # fmt: skip
     tasks = [task for task in tasks if not arguments.tasks or task.name in arguments.tasks]
@@ -192,7 +197,7 @@ def main() -> None:
         work = Work(
             task=task, run=arguments.run or output / "run", directory=directory, shards=arguments.data,
             preset=arguments.preset, pretrain_seconds=arguments.pretrain_seconds, settings=settings,
-            training=training, early_exit=early_exit, peers=arguments.peers,
+            training=training, early_exit=early_exit, pruning=pruning, peers=arguments.peers,
         )  # fmt: skip
         if arguments.run is None:
             work.pretrain(work.run)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.lights.measure import Child
 from benchmarks.lights.model import Row
+from benchmarks.lights.smaller import everything, pruned, student
 from benchmarks.lights.work import Work
 
 Builder = Callable[[Work], list[Row]]
@@ -114,4 +115,7 @@ def int8_exits(work: Work) -> list[Row]:
     return [Row(f"early exit in int8, speed {chosen:g}", "onnx_exits", _at(small, chosen), metric="int8_early_exit")]
 
 
-BUILDERS: list[Builder] = [full, early_exit, early_exit_from_embeddings, half_depth, transformers, onnx, int8_exits]
+BUILDERS: list[Builder] = [
+    full, early_exit, early_exit_from_embeddings, student, pruned, half_depth, transformers, onnx, int8_exits,
+    everything,
+]  # fmt: skip

@@ -56,6 +56,8 @@ class Work:
     """Those of every pre-training, the preset apart."""
     early_exit: Sequence[str] = ()
     """Those of every early exit."""
+    pruning: Sequence[str] = ()
+    """Those of every pruning."""
     peers: str | None = None
     """An interpreter with transformers and onnxruntime."""
     numbers: dict[str, float] = field(default_factory=dict)
@@ -85,10 +87,11 @@ class Work:
             self.trainer("train", self.shards, "--preset", self.preset, *sets, "--resume", "--output", output)
         return output
 
-    def finetune(self, run: Path, output: Path) -> Path:
+    def finetune(self, run: Path, output: Path, *more: object) -> Path:
         """A fine-tuning of a run, unless it is there."""
         if not (output / "result.json").is_file():
             sets = [part for value in self.settings for part in ("--set", value)]
             files = ["--train", self.task.train, "--valid", self.task.valid, *self.task.columns()]
-            self.trainer("finetune", run, *files, *sets, "--metric", self.task.metric, "--resume", "--output", output)
+            metric = ["--metric", self.task.metric]
+            self.trainer("finetune", run, *files, *sets, *metric, *more, "--resume", "--output", output)
         return output
