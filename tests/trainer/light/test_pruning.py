@@ -190,6 +190,18 @@ def test_selection() -> None:
     assert all(len(one.heads) == 1 and len(one.columns) == 8 for one in least)
 
 
+def test_a_share_is_of_what_there_is() -> None:
+    """Half of a model of which half went already is half of what is left."""
+    whole = build().config
+    shapes = [{"heads": heads, "feed_forward": 16} for heads in ((0, 1), (2, 3), (0, 3))]
+    config = ModelConfig.model_validate(whole.model_dump() | {"shapes": shapes})
+    found = Importance([torch.tensor([2.0, 1.0])] * 3, [torch.arange(16.0)] * 3, torch.ones(3))
+    for scope in ("layer", "model"):
+        kept = select(found, config, config, Sizes(0.5, 0.5), scope, 8)
+        assert [one.heads for one in kept] == [(0,)] * 3
+        assert [one.columns for one in kept] == [tuple(range(8, 16))] * 3
+
+
 def test_sizes_on_the_way() -> None:
     sizes = Sizes(0.5, 0.25, 2)
     assert sizes.after(1.0, 6) == sizes

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import mean
 from typing import Literal
 
 import torch
@@ -19,7 +20,7 @@ class Sizes:
     """What is to stay."""
 
     heads: float = 1.0
-    """Share of the unpruned model's heads in the layers that stay."""
+    """Share of the heads of the model as it was given, in the layers that stay."""
     columns: float = 1.0
     """Likewise of inner features."""
     layers: int | None = None
@@ -48,23 +49,24 @@ def select(
     """
     count = min(sizes.layers or config.layers, config.layers)
     layers = sorted(torch.argsort(importance.layers, descending=True, stable=True)[:count].tolist())
-    heads = _places([importance.heads[k] for k in layers], sizes.heads, whole.heads, scope, 1)
-    columns = _places([importance.columns[k] for k in layers], sizes.columns, whole.feed_forward, scope, multiple)
+    # A model that was pruned before has layers of several sizes: a share is one of their mean.
+    shapes = [whole.shape(k) for k in range(whole.layers)]
+    most_heads, most_columns = mean(len(shape.heads) for shape in shapes), mean(shape.feed_forward for shape in shapes)
+    heads = _places([importance.heads[k] for k in layers], sizes.heads * most_heads, scope, 1)
+    columns = _places([importance.columns[k] for k in layers], sizes.columns * most_columns, scope, multiple)
     return [Kept(k, h, c) for k, h, c in zip(layers, heads, columns, strict=True)]
 
 
-def _places(
-    importances: Sequence[Tensor], share: float, whole: int, scope: Scope, multiple: int
-) -> list[tuple[int, ...]]:
-    """Of each layer the places that stay; about `share` of `whole` a layer in the mean."""
+def _places(importances: Sequence[Tensor], wanted: float, scope: Scope, multiple: int) -> list[tuple[int, ...]]:
+    """Of each layer the places that stay; about `wanted` of them a layer in the mean."""
     present = [len(one) for one in importances]
     if scope == "layer":
-        counts = [round(share * whole)] * len(present)
+        counts = [round(wanted)] * len(present)
     else:
         normed = [one / one.norm().clamp(min=1e-30) for one in importances]
         ranked = torch.cat(normed).argsort(descending=True, stable=True)
         layer_of = torch.repeat_interleave(torch.arange(len(present)), torch.tensor(present))
-        chosen = layer_of[ranked[: round(share * whole * len(present))]]
+        chosen = layer_of[ranked[: round(wanted * len(present))]]
         counts = torch.bincount(chosen, minlength=len(present)).tolist()
     found = []
     for one, count, has in zip(importances, counts, present, strict=True):
