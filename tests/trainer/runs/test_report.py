@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +21,36 @@ def grown(prepared: Path, tmp_path_factory, tools) -> Path:
     return run
 
 
-def test_flops_are_those_of_the_result(finished_run: Path, grown: Path) -> None:
+@pytest.mark.parametrize("finished", [True, False])
+def test_flops_are_those_of_the_result(finished_run: Path, grown: Path, finished: bool) -> None:
+    """Told by result.json, and worked out from the config as for a run that is not finished."""
     for run in (finished_run, grown):
         history = read_history(run)
+        if not finished:
+            history = replace(history, result={})
         result = json.loads((run / "result.json").read_text())
         (total,) = flops_at(history, run, np.array([float(history.last_step)]))
         assert total == pytest.approx(result["flops"], rel=1e-9)
 
 
-def test_flops_where_a_depth_ends(grown: Path) -> None:
+@pytest.mark.parametrize("finished", [True, False])
+def test_flops_where_a_depth_ends(grown: Path, finished: bool) -> None:
     history = read_history(grown)
+    if not finished:
+        history = replace(history, result={})
     (growth,) = history.of("growth")
     (before,) = flops_at(history, grown, np.array([growth["step"] - 1.0]))
     assert before == pytest.approx(growth["flops"], rel=1e-9)
+
+
+def test_flops_of_a_result_that_is_damaged(finished_run: Path) -> None:
+    history = read_history(finished_run)
+    for depths in (None, [], 7, [7], [{"tokens": 0, "flops": 1}], [{"tokens": 5, "flops": float("nan")}]):
+        odd = replace(history, result={"depths": depths})
+        steps = np.array([0.0, float(history.last_step)])
+        np.testing.assert_allclose(
+            flops_at(odd, finished_run, steps), flops_at(history, finished_run, steps), rtol=1e-9
+        )
 
 
 def test_commands_of_the_page(finished_run: Path, grown: Path, tmp_path: Path, tools, monkeypatch) -> None:
