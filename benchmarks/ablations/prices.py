@@ -90,7 +90,9 @@ def phases(values: Values) -> list[tuple[float, dict[str, Any]]]:
     if depths:
         starts = [0.0, *values["growth.at"], 1.0]
         shares = [end - start for start, end in pairwise(starts)]
-        return [(share, {**plain, "model.layers": layers}) for share, layers in zip(shares, depths, strict=True)]
+        # The last depth is the model's own: its step has the price of the same arm without growth.
+        shapes = [*({**plain, "model.layers": layers} for layers in depths[:-1]), plain]
+        return list(zip(shares, shapes, strict=True))
     final = plain.pop("data.mask_rate_final", None)
     if final is None:
         return [(1.0, plain)]

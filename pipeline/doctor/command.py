@@ -13,9 +13,9 @@ from rich.text import Text
 
 from pipeline.console import out
 from pipeline.doctor import machine, runners
-from pipeline.doctor.finding import Finding, Look, looked
 from pipeline.runner import LOCAL, Execution, quiet_logs
 from pipeline.workers.pool import local_workers
+from schemas.finding import Finding, Look, looked
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 

@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 from packaging.requirements import Requirement
 
-from pipeline.doctor.finding import Finding, State
+from schemas.finding import Finding, State
 
 PYTHON = (3, 11), (3, 14)
 """Ours from, Beam's up to."""

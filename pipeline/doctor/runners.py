@@ -20,9 +20,9 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.utils.subprocess_server import JavaJarServer
 
-from pipeline.doctor.finding import Finding
 from pipeline.runner import LOCAL, Execution, JobError, run_job
 from pipeline.workers.harness import unsupported
+from schemas.finding import Finding
 
 RUNNERS = {
     "local": LOCAL,

@@ -28,6 +28,8 @@ def test_a_price_does_not_depend_on_rate_seed_or_length() -> None:
 def test_a_depth_costs_its_own_price_for_its_share_of_the_time() -> None:
     shares = [share for share, _ in phases(GROWING)]
     assert shares == pytest.approx([0.125, 0.175, 0.7])
+    # The last depth is the model's own: it has the price of the arm without growth.
+    assert phases({**GROWING, "model.positions": "rope"})[-1][1] == {"model.layers": 4, "model.positions": "rope"}
     prices = list_of(*(({"model.layers": n}, Price(0.01 * n)) for n in (1, 2, 4)))
     bought = bill(GROWING, 100.0, prices)
     assert bought.steps == [1250, 875, 1750]

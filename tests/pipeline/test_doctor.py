@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.doctor import machine, runners
-from pipeline.doctor.finding import looked
 from pipeline.runner import Execution
+from schemas.finding import looked
 
 ROOT = Path(__file__).parents[2]
 

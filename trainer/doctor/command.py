@@ -18,8 +18,8 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
 ) -> None:
     """Check this machine: device, precision, attention, torch.compile, processes. Exit code 1 where it cannot train."""
+    from schemas.finding import looked
     from trainer.doctor import machine
-    from trainer.doctor.finding import looked
 
     looks = [
         ("versions", machine.versions),

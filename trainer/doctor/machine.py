@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from trainer.doctor.finding import Finding, State
+from schemas.finding import Finding, State
 from trainer.model.choice import choose_attention
 from trainer.precision import be_deterministic, choose, measure, resolve_device
 

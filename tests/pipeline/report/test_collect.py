@@ -7,21 +7,16 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import orjson
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pipeline.boilerplate import SHOWN, SHOWN_SCHEMA
-from pipeline.report import audit, kernels, rows
+from pipeline.report import audit, rows
 from pipeline.report.collect import collect
 from pipeline.report.model import Example, Removed, Report, Search
-from pipeline.report.nearest import Nearest
 from pipeline.report.page import render
-from pipeline.report.rules import EXAMPLES, Known, RuleScan
-from schemas.arrow import AUDIT
+from pipeline.report.rules import EXAMPLES
 from schemas.manifest import Counts, ManifestError, write_manifest
 from schemas.shard import SchemaError
 
@@ -366,44 +361,3 @@ def test_unfinished_or_damaged_directories_speak(prepared, tmp_path: Path, prepa
     write_manifest(tmp_path, made.manifest.model_copy(update={"config": config}))
     with pytest.raises(ManifestError, match=r"config\.surprise"):
         collect(tmp_path)
-
-
-def test_nearest_takes_one_record_of_each_document() -> None:
-    told = [("b", "r2"), ("a", "r9"), ("a", "r1"), ("c", "r0"), ("a", "r3")]
-    filled = dict.fromkeys(AUDIT.names) | {"source": "s", "verdict": "kept", "scores": [], "repairs": []}
-    filled |= {"chars_in": 1, "chars_out": 1}
-    table = pa.Table.from_pylist([filled | {"doc_id": 32 * d, "record": r} for d, r in told], schema=AUDIT)
-    whole, parts = Nearest(2), (Nearest(2), Nearest(2))
-    distance = np.array([1.0, 0, 0, 0, 0])
-    whole.offer(rows.Rows(table), np.arange(5), distance)
-    for number in range(5):  # one at a time, in two threads
-        parts[number % 2].offer(rows.Rows(table.slice(number, 1), number), np.arange(1), distance[number : number + 1])
-    parts[1].merge(parts[0])
-    assert whole.values() == parts[1].values()
-    assert [told[near.place][0] for near in whole.values()] == ["a", "c"]
-
-
-@given(
-    scores=st.lists(st.floats(-1e6, 1e6) | st.sampled_from([0.0, 0.5, 1.0, 3.0]), min_size=1, max_size=60),
-    limit=st.floats(-100, 100),
-)
-@settings(max_examples=60, deadline=None)
-def test_histograms_lose_nothing(scores: list[float], limit: float) -> None:
-    row = {"verdict": "kept", "source": "s", "repairs": [], "chars_in": 1, "chars_out": 1, "doc_id": "0" * 32}
-    given_rows = [
-        row | {"record": f"r#{n}", "scores": [{"rule": "x", "score": score, "limit": limit}]}
-        for n, score in enumerate(scores)
-    ]
-    scan = RuleScan({"x": Known(kernels.MINIMUM, True)})
-    scan.add(rows.Rows(pa.Table.from_pylist([dict.fromkeys(AUDIT.names) | row for row in given_rows], schema=AUDIT)))
-    found = scan.of("x").histogram()
-    assert list(found.edges) == sorted(set(found.edges))
-    assert sum(found.failing) == sum(score < limit for score in scores)
-    assert sum(found.passing) == sum(score >= limit for score in scores)
-    for number, (low, high) in enumerate(pairwise(found.edges)):
-        # A negative score on an edge counts below it; the first and the last bin take what lies beyond.
-        sure = sum(low < score < high for score in scores)
-        most = sum(low <= score <= high for score in scores)
-        counted = found.failing[number] + found.passing[number]
-        if 0 < number < len(found.failing) - 1 and low > 2.0**-31:
-            assert sure <= counted <= most

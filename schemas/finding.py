@@ -1,4 +1,4 @@
-"""One thing that the doctor looked at."""
+"""One thing that a doctor looked at: what `doctor --json` of both programs prints in a row."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
