@@ -64,11 +64,17 @@ def arguments() -> argparse.Namespace:
 
 def here(shards: Path, setting: Setting) -> Place:
     """Corpus, and what the setting's steps were priced on. Raises ArmError where they were not."""
-    if setting.prices is None:
+    place = place_of(setting, data_digest(shards))
+    if place is None:
         raise ArmError(
             f"setting '{setting.name}' has no prices yet: python benchmarks/ablation.py --data SHARDS --price"
         )
-    return Place(data_digest(shards), setting.prices.machine, setting.prices.precision)
+    return place
+
+
+def place_of(setting: Setting, data: str) -> Place | None:
+    """None where the setting's steps were not priced."""
+    return Place(data, setting.prices.machine, setting.prices.precision) if setting.prices else None
 
 
 def with_prices(settings: dict[str, Setting], results: Path) -> dict[str, Setting]:
@@ -121,8 +127,11 @@ def arms_for(
     if setting.choices_of:
         other = settings[setting.choices_of]
         elsewhere, _ = usable(arms.values(), other)
+        # Its runs are at the prices of its own list, which another machine may have measured.
+        there = place_of(other, place.data) if place else None
         for name, arm in found.items():
-            done = search(elsewhere[name], other, place, losses) if place and not elsewhere[name].missing else None
+            known = there is not None and not elsewhere[name].missing and not unpriced(elsewhere[name], other, there)
+            done = search(elsewhere[name], other, there, losses) if known and there else None
             if done is not None and done.choice is not None:
                 found[name] = replace(arm, choices=(done.choice,))
             else:

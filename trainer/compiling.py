@@ -30,7 +30,8 @@ def compile_or_eager(
         output.loss.backward()
         return compiled
     except Exception as error:  # any of torch's compilers, or the C++ toolchain they call
-        note(f"torch.compile does not work here ({str(error).strip().splitlines()[0][:200]}); training without it")
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        note(f"torch.compile does not work here ({reason}); training without it")
         return model
     finally:
         model.zero_grad(set_to_none=True)

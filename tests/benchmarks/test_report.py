@@ -3,13 +3,15 @@
 import importlib.util
 import json
 import math
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.ablations.plan import pending, search
+from benchmarks.ablations.plan import Place, pending, search
 from benchmarks.ablations.plots import plot
+from benchmarks.ablations.prices import Price, Prices
 from benchmarks.ablations.report import DocumentError, main_table, refresh, section, text
 from benchmarks.ablations.results import Results, read_table, write_table
 from benchmarks.ablations.summary import best_place, summarise
@@ -186,3 +188,25 @@ def test_without_shards_it_says_how_they_are_made(script, monkeypatch, capsys) -
     monkeypatch.setattr("sys.argv", ["ablation.py"])
     assert script.main() == 2
     assert "--prepare CORPUS --data SHARDS" in capsys.readouterr().err
+
+
+def test_a_setting_takes_choices_that_were_searched_at_other_prices(script, tmp_path: Path) -> None:
+    """The first setting's list is of one machine, the second's of another."""
+
+    def priced(setting, machine: str):
+        return replace(setting, prices=Prices(machine, "fp32", 1, defaultdict(lambda: Price(0.01))))
+
+    settings = script.read_settings()
+    settings |= {"first": priced(settings["first"], "one"), "second": priced(settings["second"], "other")}
+    place = Place("d" * 64, "other", "fp32")
+    arm = script.arms_for(settings["second"], settings, place, {}, ["bert"])[0]
+    assert "waits for its search in setting 'first'" in arm.waits
+    losses: dict[str, float] = {}
+    subject = script.arms_for(settings["first"], settings, None, {}, ["bert"])[0]
+    there = Place("d" * 64, "one", "fp32")
+    while jobs := search(subject, settings["first"], there, losses).open:
+        losses |= {job.digest: 3.0 + (job.choice != "sinusoids") + abs(job.rate - 1e-3) for job in jobs}
+    arm = script.arms_for(settings["second"], settings, place, losses, ["bert"])[0]
+    assert (arm.waits, [choice.name for choice in arm.choices]) == (None, ["sinusoids"])
+    bare = settings | {"first": replace(settings["first"], prices=None)}
+    assert script.arms_for(settings["second"], bare, place, losses, ["bert"])[0].waits

@@ -176,7 +176,7 @@ def compilation() -> Iterator[Finding]:
             output.sum().backward()
         same = torch.allclose(output, model(rows), atol=1e-4)
     except Exception as error:  # any of torch's compilers, or the toolchain they call
-        first = str(error).strip().splitlines()[0][:160]
+        first = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         yield Finding(
             "torch.compile",
             "warn",

@@ -108,5 +108,5 @@ def session_of(model: bytes | Path, threads: int) -> Any:
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # of a dozen kinds, all its own
-        told = str(error).splitlines()[0][:200]
+        told = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise CheckpointError(f"{'the model' if isinstance(model, bytes) else model}: {told}") from error
