@@ -75,6 +75,8 @@ class Samples:
                     logits_MV = task.fill_logits(self.batch.to(session.device))
         finally:
             task.train(training)
+        if logits_MV is None:
+            return []
         shares_MV = logits_MV.float().softmax(-1).cpu()
         best = shares_MV[:, FIRST_ORDINARY:].max(-1)
         filled = []

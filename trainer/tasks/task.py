@@ -75,9 +75,10 @@ class Task(nn.Module):
     def forward(self, batch: "Batch") -> TaskOutput:
         raise NotImplementedError
 
-    def fill_logits(self, batch: "Batch") -> Tensor:
-        """logits_MV at the batch's predicted positions, which all hold [MASK], of the network that fills them."""
-        raise NotImplementedError
+    def fill_logits(self, batch: "Batch") -> Tensor | None:
+        """logits_MV at the batch's predicted positions, which all hold [MASK], of the network that fills them; None
+        where the task has none."""
+        return None
 
     def set_output_bias(self, log_unigram_V: Tensor) -> None:
         """Start the head's bias at the log frequencies, where there is a head over the vocabulary."""
