@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.meter import current_meter
 from pipeline.report import kernels
 from pipeline.report.audit import open_audit, read_table
 from schemas.arrow import VERDICTS
@@ -104,8 +105,11 @@ def add_rows(
     batches = [open_audit(root / entry.path, None).num_record_batches for entry in files]
     tasks = ((file, begin) for file, count in enumerate(batches) for begin in range(0, count, GROUPED_BATCHES))
     lock = Lock()
+    # A thread of a pool has not the caller's context.
+    meter, rows, added = current_meter(), sum(entry.rows for entry in files), 0
 
     def work(_: int) -> Sum:
+        nonlocal added
         total = start()
         opened, reader = -1, None
         while True:
@@ -120,6 +124,10 @@ def add_rows(
             table = read_table(reader, range(begin, end), root / files[file].path)
             if len(table):
                 add(total, Rows(table.combine_chunks(), file << _FILE | begin << _BATCH))
+            with lock:
+                added += len(table)
+                if meter is not None:
+                    meter.tell(added, rows, "records")
 
     threads = min(THREADS, os.cpu_count() or 1)
     with ThreadPoolExecutor(threads) as pool:

@@ -1,16 +1,19 @@
 """What is kept of rows that pass by: the nearest to a limit, and histograms of scores."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.meter import Meter, metered
 from pipeline.report import kernels, rows
 from pipeline.report.nearest import Nearest
 from pipeline.report.rules import Known, RuleScan
 from schemas.arrow import AUDIT
+from schemas.manifest import FileEntry
 
 
 def test_nearest_takes_one_record_of_each_document() -> None:
@@ -52,3 +55,21 @@ def test_histograms_lose_nothing(scores: list[float], limit: float) -> None:
         counted = found.failing[number] + found.passing[number]
         if 0 < number < len(found.failing) - 1 and low > 2.0**-31:
             assert sure <= counted <= most
+
+
+def test_the_meter_is_told_of_every_record(tmp_path: Path) -> None:
+    filled = dict.fromkeys(AUDIT.names) | {"source": "s", "verdict": "kept", "scores": [], "repairs": []}
+    filled |= {"chars_in": 1, "chars_out": 1, "doc_id": "0" * 32}
+    files = []
+    for name, count in (("a.arrow", 5), ("b.arrow", 3)):
+        table = pa.Table.from_pylist([filled | {"record": f"{name}#{n}"} for n in range(count)], schema=AUDIT)
+        with pa.OSFile(str(tmp_path / name), "wb") as sink, pa.ipc.new_file(sink, AUDIT) as writer:
+            writer.write_table(table, max_chunksize=2)
+        files.append(FileEntry(path=name, sha256="0" * 64, bytes=1, rows=count))
+    with metered(Meter("report")) as meter:
+        total = rows.add_rows(
+            tmp_path, files, ["record"], list, lambda sums, some: sums.append(len(some.table)), lambda a, b: a.extend(b)
+        )
+        reading = meter.read()
+    assert sum(total) == 8
+    assert (reading.done, reading.total, reading.unit, reading.share) == (8, 8, "records", 1.0)

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from trainer.console import errors
+from trainer.console import ProgressMode, ProgressSeconds, errors
 from trainer.finetune.command import Text, TextB
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def early_exit(
     batch: Batch = 1,
     config: Config = None,
     overrides: Overrides = None,
+    progress: ProgressMode = "auto",
+    progress_seconds: ProgressSeconds = 10.0,
     as_json: AsJson = False,
 ) -> None:
     """Let a classifier answer easy texts early (FastBERT): a branch behind each layer learns what its own head says.
@@ -72,7 +74,8 @@ def early_exit(
         settings = build_section(EarlyExitConfig, config, overrides or ())
         texts = Texts(Columns(text, text_b, label), valid, train, unlabelled or (), test)
         wish = Wish(speed, lose, latency, batch)
-        result = build_early_exit(classifier, texts, output, settings, wish, ProgressLine(quiet=as_json))
+        line = ProgressLine(progress_seconds, quiet=as_json and progress == "auto", mode=progress)
+        result = build_early_exit(classifier, texts, output, settings, wish, line)
         if result is None:
             return
         calibration = load_early_exit(output).exits.calibration
