@@ -92,7 +92,7 @@ def wait_for(condition, seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_killed_queue_goes_on(arm, go, root: Path, tmp_path: Path, number: signal.Signals) -> None:
     process = start(tmp_path, root, 1.0)
     # The first pair is done, the second runs.

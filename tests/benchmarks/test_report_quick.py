@@ -11,6 +11,7 @@ from benchmarks.report_corpus import make_corpus
 from pipeline.report.collect import collect
 
 
+@pytest.mark.slow
 def test_the_corpus_contradicts_nothing(tmp_path: Path) -> None:
     manifest = make_corpus(tmp_path / "data", 2_000)
     report = collect(tmp_path / "data")

@@ -121,6 +121,7 @@ def test_the_flex_template_hands_over_its_parameters():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_submitting_ends_after_clean_and_prepare_goes_on(tmp_path, capsys):
     from pipeline.cli import run
 

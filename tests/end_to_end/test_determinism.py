@@ -79,12 +79,12 @@ def test_several_inputs_in_any_order(raw, config, tmp_path):
 
 
 KILLS = [
-    pytest.param("driver", "stages/clean/parts/00000.json", 1, id="driver-clean"),
+    pytest.param("driver", "stages/clean/parts/00000.json", 1, marks=pytest.mark.slow, id="driver-clean"),
     pytest.param("worker", "stages/clean/parts/00000.json", 2, id="worker-clean"),
     pytest.param("driver", "stages/deduplicate/copies", 1, id="driver-deduplicate"),
     pytest.param("driver", "stages/vocabulary/sample", 1, marks=pytest.mark.slow, id="driver-vocabulary"),
     pytest.param("worker", "stages/count/parts/00000.json", 2, marks=pytest.mark.slow, id="worker-count"),
-    pytest.param("driver", "stages/encode/shards/parts/00000.json", 1, id="driver-encode"),
+    pytest.param("driver", "stages/encode/shards/parts/00000.json", 1, marks=pytest.mark.slow, id="driver-encode"),
 ]
 
 

@@ -68,7 +68,7 @@ def test_an_output_that_cannot_be(tmp_path, siliang_pipeline, output):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["o[/b]", " a::b :smile: [1]* "])
+@pytest.mark.parametrize("name", [pytest.param("o[/b]", marks=pytest.mark.slow), " a::b :smile: [1]* "])
 def test_odd_output_names(tmp_path, config, siliang_pipeline, name):
     source = good_directory(tmp_path / "in")
     for _ in range(2):

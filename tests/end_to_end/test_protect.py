@@ -75,6 +75,7 @@ def test_dropped_named_and_recorded(corpus, capsys):
     assert "protect.files.dev.tsv" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_cut_is_the_same_after_a_failure(corpus, monkeypatch):
     whole = CleanUnit.__call__
 

@@ -127,6 +127,7 @@ sys.exit(run(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_prepare_needs_nothing_but_its_extra(tmp_path):
     for number in range(3):
         for path in sorted((ROOT / "samples/moby-dick").glob("chapter_1*.txt"))[:4]:

@@ -230,7 +230,7 @@ def start(target: Callable, *arguments: object) -> int | None:
     return process.exitcode
 
 
-@pytest.mark.parametrize("every", [5, 6])
+@pytest.mark.parametrize("every", [5, pytest.param(6, marks=pytest.mark.slow)])
 def test_killed_around_a_growth(prepared: Path, grown: Path, tmp_path: Path, tools, every: int) -> None:
     """Checkpoints beside the growths and right at them."""
     run, overrides = tmp_path / "run", tools.settings(**EVERYTHING, checkpoint__every_steps=every)

@@ -30,6 +30,7 @@ def interrupted(tools, arguments: list[str], begun) -> tuple[int, str]:
     return process.returncode, errors
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_by_the_command_that_it_names(prepared: Path, tmp_path: Path, tools) -> None:
     output = tmp_path / "sweep"
     settings = tools.sets(tools.settings(schedule__steps=60, checkpoint__every_steps=5))
