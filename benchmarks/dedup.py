@@ -1,6 +1,7 @@
 """Deduplication beside its peers: signatures, the whole job, what it finds, what it drops, memory, growth.
 
     python benchmarks/dedup.py [--data DIR ...] [--quick] [--peers PYTHON] [--model FILE]
+    python benchmarks/dedup.py --jobs --peer-documents 1000000 --without datatrove [--data DIR ...] --peers PYTHON
     python benchmarks/dedup.py --scale 10000000 [--model FILE]
 
 --data: directories with plain text for the test corpus (benchmarks/dedup_corpus.py); where one holds LibreOffice's help
@@ -148,7 +149,7 @@ def own_job(shards: Path, output: Path) -> dict:
     return json.loads(ours[1].splitlines()[-1]) | {"cpu": ours[0]}
 
 
-def measure_jobs(shards: Path, peers: str | None, work: Path) -> dict[str, float | None]:
+def measure_jobs(shards: Path, peers: str | None, work: Path, without: Sequence[str] = ()) -> dict[str, float | None]:
     """CPU seconds of the whole process, start-up included, one worker each."""
     work.mkdir()
     ours = own_job(shards, work / "ours")
@@ -166,7 +167,7 @@ def measure_jobs(shards: Path, peers: str | None, work: Path) -> dict[str, float
     }
     found: dict[str, float | None] = {}
     for peer, command in commands.items():
-        ran = process([peers, *command], cwd=work) if peers else None
+        ran = process([peers, *command], cwd=work) if peers and peer not in without else None
         found[f"cpu_vs_{peer}"] = round(ours["cpu"] / ran[0], 4) if ran else None
         if ran:
             print(f"  {peer + ', estimated':<20} {ran[0]:8.1f} s   14 bands of 8 rows, no verification")
@@ -275,6 +276,8 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=1_000_000, help="of the largest corpus; then 1/10 and 1/100")
     parser.add_argument("--peers", default=os.environ.get("SILIANG_PEERS_DEDUP"))
     parser.add_argument("--peer-documents", type=int, help="of the whole jobs; 50,000, or 4,000 with --quick")
+    parser.add_argument("--jobs", action="store_true", help="the whole jobs alone, of --peer-documents")
+    parser.add_argument("--without", nargs="+", default=[], choices=["text_dedup", "datatrove"], help="peers left out")
     parser.add_argument("--checked", type=int, default=400_000, help="drops and planted pairs checked at most")
     parser.add_argument("--work", type=Path, help="where to work, to keep what is made; a temporary directory")
     parser.add_argument("--scale", type=int, nargs="?", const=10_000_000, help="simulate so many documents, no more")
@@ -296,11 +299,14 @@ def main() -> None:
                 print(f"no peers: give --peers PYTHON or $SILIANG_PEERS_DEDUP, an interpreter after\n  {INSTALL}")
             dedup_corpus.write(work / "jobs", roots, number)
             shards = work / "jobs" / "shards"
+            if arguments.jobs:
+                print(json.dumps(measure_jobs(shards, arguments.peers, work / "work", arguments.without)))
+                return
             texts = work / "texts.jsonl"
             with (shards / "corpus-00000.jsonl").open(encoding="utf-8") as rows:
                 texts.write_text("".join(row for row, _ in zip(rows, range(10_000), strict=False)), encoding="utf-8")
             metrics |= measure_signatures(texts, arguments.peers, 3 if quick else 5)
-            metrics |= measure_jobs(shards, arguments.peers, work / "work")
+            metrics |= measure_jobs(shards, arguments.peers, work / "work", arguments.without)
             metrics |= measure_pages(roots, work, quick)
             metrics |= measure_growth(roots, sizes, work, arguments.checked, arguments.model, quick)
         metrics |= {"python": platform.python_version(), "quick": arguments.quick}
