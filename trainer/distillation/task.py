@@ -22,12 +22,13 @@ from trainer.distillation.losses import (
 from trainer.distillation.store import Store
 from trainer.distillation.teacher import Teacher, Told
 from trainer.method import Method
+from trainer.model.attention import at
 from trainer.model.config import ModelConfig
 from trainer.model.encoder import Layer, initialise
 from trainer.model.flops import BACKWARD, flops_per_token
 from trainer.sections.distillation import DistillationConfig
 from trainer.tasks.chunks import summed
-from trainer.tasks.encode import encode, seen
+from trainer.tasks.encode import encode, encode_at, seen
 from trainer.tasks.masked_lm import HEAD_LOGITS, MaskedLM
 from trainer.tasks.task import TaskOutput, Term
 
@@ -110,8 +111,11 @@ class DistilledMaskedLM(MaskedLM):
     def forward(self, batch: "Batch") -> TaskOutput:
         settings, teacher = self.settings, self.teacher
         states: list[Tensor] | None = [] if settings.matches else None
-        h_BTD = encode(self.encoder, batch, states=states)
-        h_MD = h_BTD.flatten(0, 1).index_select(0, batch.target_index_M)
+        if states is None:
+            h_MD, notes_ND = encode_at(self.encoder, batch, batch.target_index_M)
+        else:
+            h_BTD = encode(self.encoder, batch, states=states)
+            h_MD, notes_ND = at(h_BTD, batch.target_index_M), seen(h_BTD, batch)
         told = None
         if teacher is not None:
             relation_layer = self.pairs[-1] if settings.attention else None
@@ -132,7 +136,7 @@ class DistilledMaskedLM(MaskedLM):
                 parts[name], part_counts[name] = mean.detach(), batch.token_count
             terms.append(Term(total if self.training else total * 0, batch.token_count))
         loss = torch.stack([term.mean for term in terms]).sum()
-        return TaskOutput(loss, parts, targets, tuple(terms), part_counts, seen(h_BTD, batch))
+        return TaskOutput(loss, parts, targets, tuple(terms), part_counts, notes_ND)
 
     def _sums(self, h_MD: Tensor, batch: "Batch", told: Told | None) -> Tensor:
         """[summed cross-entropy, summed divergence], nats; 0 where nothing is known of the teacher."""
@@ -190,10 +194,11 @@ class DistilledMaskedLM(MaskedLM):
 
     def flops_per_token(self, length: int, predicted_share: float) -> float:
         """With the teacher's forward pass, where it runs along."""
-        own = super().flops_per_token(length, predicted_share)
+        share = 1.0 if self.settings.matches else None
+        own = flops_per_token(self.config, length, predicted_share, share)
         if self.teacher is None:
             return own
-        return own + flops_per_token(self.teacher.config, length, predicted_share) / (1 + BACKWARD)
+        return own + flops_per_token(self.teacher.config, length, predicted_share, share) / (1 + BACKWARD)
 
 
 def _check_relations(settings: DistillationConfig, heads: int, student: ModelConfig, teacher: ModelConfig) -> None:

@@ -15,12 +15,13 @@ from schemas.manifest import file_digest
 from trainer.base import decisive
 from trainer.checkpoint import CheckpointError, load_newest
 from trainer.config import ConfigError, TrainConfig
+from trainer.model.attention import at
 from trainer.model.config import ModelConfig
 from trainer.model.encoder import Layer
 from trainer.notes import set_notes
 from trainer.run import RunDirectory, RunError, load_model
 from trainer.stacking import grow_tensors
-from trainer.tasks.encode import encode
+from trainer.tasks.encode import encode, encode_at
 from trainer.tasks.masked_lm import MaskedLM
 from trainer.weights_digest import weights_digest
 
@@ -56,11 +57,10 @@ class Teacher:
     @torch.no_grad()
     def tell(self, batch: "Batch", states: bool = False, relation_layer: int | None = None) -> Told:
         """Notes of rare words enter where the teacher has some and the batch tells the words."""
-        kept: list[Tensor] | None = [] if states or relation_layer is not None else None
-        h_BTD = encode(self.model.encoder, batch, states=kept)
-        h_MD = h_BTD.flatten(0, 1).index_select(0, batch.target_index_M)
-        if kept is None:
-            return Told(h_MD, [])
+        if not states and relation_layer is None:
+            return Told(encode_at(self.model.encoder, batch, batch.target_index_M)[0], [])
+        kept: list[Tensor] = []
+        h_MD = at(encode(self.model.encoder, batch, states=kept), batch.target_index_M)
         if relation_layer is None:
             return Told(h_MD, kept)
         layer = self.model.encoder.layers[relation_layer]

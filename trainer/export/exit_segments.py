@@ -15,6 +15,7 @@ from trainer.export.onnx_file import check_numbers, write_module
 from trainer.export.source import Source, sample_rows
 from trainer.light.early_exit.branch import Branch
 from trainer.light.early_exit.model import EarlyExitClassifier
+from trainer.model.attention import first_of_rows
 
 FIRST_INPUTS, LATER_INPUTS = ("input_ids", "attention_mask"), ("states", "attention_mask")
 
@@ -31,11 +32,13 @@ class Segment(nn.Module):
         encoder = self.model.encoder
         h_BTD = embed(encoder, x) if self.begins else x
         plan = row_plan(encoder, mask_BT, h_BTD.dtype)
-        for layer in encoder.layers[self.first : self.last]:
+        layers = encoder.layers[self.first : self.last]
+        for layer in layers if self.branch is not None else layers[:-1]:
             h_BTD = layer(h_BTD, plan)
         if self.branch is not None:
             return self.branch(h_BTD, mask_BT), h_BTD
-        return self.model.out(self.model.dense(encoder.final_norm(h_BTD[:, 0])))
+        h_BD = layers[-1](h_BTD, plan, first_of_rows(h_BTD))
+        return self.model.out(self.model.dense(encoder.final_norm(h_BD)))
 
 
 def segments_of(model: EarlyExitClassifier) -> list[Segment]:

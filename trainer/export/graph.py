@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainer.export.source import Source
-from trainer.model.attention import AttentionPlan, positional_scores
+from trainer.model.attention import AttentionPlan, first_of_rows, positional_scores
 from trainer.model.config import NORM_EPSILON
 from trainer.model.encoder import Encoder
 
@@ -43,12 +43,14 @@ class EncoderGraph(nn.Module):
         super().__init__()
         self.encoder = encoder
 
-    def forward(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    def forward(self, tokens_BT: Tensor, mask_BT: Tensor, first: bool = False) -> Tensor:
+        """h_BTD, or h_BD of the first position of each row."""
         h_BTD = embed(self.encoder, tokens_BT)
         plan = row_plan(self.encoder, mask_BT, h_BTD.dtype)
-        for layer in self.encoder.layers:
+        *before, last = self.encoder.layers
+        for layer in before:
             h_BTD = layer(h_BTD, plan)
-        return self.encoder.final_norm(h_BTD)
+        return self.encoder.final_norm(last(h_BTD, plan, first_of_rows(h_BTD) if first else None))
 
 
 class MaskedLMGraph(nn.Module):
@@ -80,9 +82,9 @@ class ClassifierGraph(nn.Module):
         self.head = nn.ParameterDict({name.replace(".", "_"): nn.Parameter(t) for name, t in source.head.items()})
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        h, head = self.encoder(input_ids, attention_mask), self.head
+        h, head = self.encoder(input_ids, attention_mask, not self.words), self.head
         if not self.words:
-            h = torch.tanh(F.linear(h[:, 0], head["dense_weight"], head["dense_bias"]))
+            h = torch.tanh(F.linear(h, head["dense_weight"], head["dense_bias"]))
         return F.linear(h, head["out_weight"], head["out_bias"])
 
 

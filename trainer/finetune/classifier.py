@@ -19,6 +19,7 @@ from trainer.finetune.note_finder import NoteFinder
 from trainer.model.encoder import Encoder, initialise
 from trainer.precision import Precision, autocast
 from trainer.sections.finetune import METRICS, Kind
+from trainer.tasks.encode import encode_at
 
 
 class Classifier(nn.Module):
@@ -34,11 +35,10 @@ class Classifier(nn.Module):
         for part in (self.dense, self.out):
             initialise(part, encoder.config.init_std)
 
-    def forward(self, batch: ExampleBatch) -> tuple[Tensor, Tensor]:
-        """(logits_MK, h_BTD)"""
-        h_BTD = self.encoder(batch.tokens_BT, batch.segments_BT, batch.positions_BT, batch.words)
-        h_MD = h_BTD.flatten(0, 1).index_select(0, batch.index_M)
-        return self.out(self.dropout(self.dense(h_MD))), h_BTD
+    def forward(self, batch: ExampleBatch) -> tuple[Tensor, Tensor | None]:
+        """(logits_MK, what rare words of the batch were seen as)"""
+        h_MD, notes_ND = encode_at(self.encoder, batch, batch.index_M)
+        return self.out(self.dropout(self.dense(h_MD))), notes_ND
 
 
 def loss_of(logits_MK: Tensor, labels_M: Tensor, kind: Kind, weights_K: Tensor | None = None) -> Tensor:

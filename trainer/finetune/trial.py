@@ -25,7 +25,6 @@ from trainer.finetune.labels import Labels, balanced_weights
 from trainer.finetune.note_finder import NoteFinder
 from trainer.finetune.taught import Taught, taught_loss
 from trainer.model.encoder import Encoder
-from trainer.model.notes import window_means
 from trainer.notes import set_notes
 from trainer.optim import (
     build_optimizer,
@@ -152,7 +151,7 @@ def run_trial(
             torch.manual_seed(_draw_seed(seed, 2, state.epoch, number))
             batch = collate(job.train, numbers, job.longest, job.finder).to(job.device)
             with autocast(job.device, job.precision):
-                logits_MK, h_BTD = model(batch)
+                logits_MK, notes_ND = model(batch)
             loss = job.loss(logits_MK, batch, weights_K)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -161,9 +160,9 @@ def run_trial(
             if state.diverged:
                 break
             optimizer.step()
-            if taker is not None and batch.words is not None:
+            if taker is not None and notes_ND is not None:
                 # Of a batch it reads tokens, words and their number alone.
-                taker.update([(batch, window_means(h_BTD, batch.words))])  # type: ignore[list-item]
+                taker.update([(batch, notes_ND)])  # type: ignore[list-item]
             total, targets = total + float(loss.detach()) * len(batch.labels_M), targets + len(batch.labels_M)
             if number % STEPS_PER_TELL == 0:
                 tell(progress, f"rate {rate:g}, seed {seed}, epoch {state.epoch + 1}: loss {total / targets:.4f}")

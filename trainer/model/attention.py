@@ -53,6 +53,16 @@ class AttentionPlan:
         return replace(self, bias_BHTT=bias, features=features, flex=flex)
 
 
+def at(h_BTD: Tensor, index_M: Tensor) -> Tensor:
+    """h_MD at flat positions of B * T."""
+    return h_BTD.flatten(0, 1).index_select(0, index_M)
+
+
+def first_of_rows(h_BTD: Tensor) -> Tensor:
+    """index_B: where each row's first position lies in the flattened B * T."""
+    return torch.arange(h_BTD.shape[0], device=h_BTD.device) * h_BTD.shape[1]
+
+
 def same_document(segments_BT: Tensor) -> Tensor:
     """mask_B1TT: True where query and key lie in the same document of the row.
 
@@ -187,7 +197,8 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(inner, config.width)
         self.head_scale = nn.Parameter(torch.ones(self.heads)) if config.head_scale else None
 
-    def forward(self, h_BTD: Tensor, plan: AttentionPlan) -> Tensor:
+    def forward(self, h_BTD: Tensor, plan: AttentionPlan, read_M: Tensor | None = None) -> Tensor:
+        """The output at every position, or h_MD at the flat positions `read_M` alone."""
         if self.pruned:
             plan = plan.of_heads(self.kept_H)
         qkv_BTE = self.qkv(h_BTD)
@@ -198,6 +209,8 @@ class SelfAttention(nn.Module):
             # Also where a compiler sees the operations and fuses them itself.
             q, k, v = qkv_BTE.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
             o_BTD = attend(q, k, v, plan).transpose(1, 2).flatten(2)
+        if read_M is not None:
+            o_BTD = at(o_BTD, read_M)
         if self.head_scale is not None:
-            o_BTD = (o_BTD.unflatten(-1, (self.heads, -1)) * self.head_scale.to(o_BTD.dtype)[:, None]).flatten(2)
+            o_BTD = (o_BTD.unflatten(-1, (self.heads, -1)) * self.head_scale.to(o_BTD.dtype)[:, None]).flatten(-2)
         return self.out(o_BTD)

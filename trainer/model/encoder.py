@@ -1,6 +1,6 @@
 """The encoder: token ids to one hidden state per token.
 
-Shape suffixes: B rows, T tokens of a row, D width.
+Shape suffixes: B rows, T tokens of a row, D width, M positions whose states are asked for.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from schemas.vocabulary import PAD
-from trainer.model.attention import AttentionPlan, SelfAttention, plan_attention
+from trainer.model.attention import AttentionPlan, SelfAttention, at, plan_attention
 from trainer.model.choice import choose_attention
 from trainer.model.config import NORM_EPSILON, ModelConfig
 from trainer.model.note_config import Place
@@ -86,13 +86,15 @@ class Layer(nn.Module):
         """qkv_BTE that the attention makes of the layer's input."""
         return self.attention.qkv(self.attention_norm(h_BTD) if self.norm_first else h_BTD)
 
-    def forward(self, h_BTD: Tensor, plan: AttentionPlan) -> Tensor:
+    def forward(self, h_BTD: Tensor, plan: AttentionPlan, read_M: Tensor | None = None) -> Tensor:
+        """h_BTD, or h_MD at the flat positions `read_M`: what comes behind the attention looks at no other position."""
+        attended = self.attention(self.attention_norm(h_BTD) if self.norm_first else h_BTD, plan, read_M)
+        h = h_BTD if read_M is None else at(h_BTD, read_M)
         if self.norm_first:
-            attended_BTD = self.attention_out_norm(self.attention(self.attention_norm(h_BTD), plan))
-            h_BTD = h_BTD + self.dropout(attended_BTD)
-            return h_BTD + self.dropout(self.feed_forward(self.feed_forward_norm(h_BTD)))
-        h_BTD = self.attention_norm(h_BTD + self.dropout(self.attention(h_BTD, plan)))
-        return self.feed_forward_norm(h_BTD + self.dropout(self.feed_forward(h_BTD)))
+            h = h + self.dropout(self.attention_out_norm(attended))
+            return h + self.dropout(self.feed_forward(self.feed_forward_norm(h)))
+        h = self.attention_norm(h + self.dropout(attended))
+        return self.feed_forward_norm(h + self.dropout(self.feed_forward(h)))
 
 
 class Encoder(nn.Module):
@@ -110,6 +112,8 @@ class Encoder(nn.Module):
         self.final_norm = _norm(config.width, config.norm != "post")
         self.recompute = False
         """Activation checkpointing: layers keep their input alone and are run again in the backward."""
+        self.whole = False
+        """Every layer at every position, also where less is read: for who looks into the layers."""
         initialise(self, config.init_std)
         self._rescale()
 
@@ -131,8 +135,9 @@ class Encoder(nn.Module):
         positions_BT: Tensor,
         words: "RareWords | None" = None,
         states: list[Tensor] | None = None,
+        read_M: Tensor | None = None,
     ) -> Tensor:
-        """h_BTD, the last layer's states.
+        """h_BTD, the last layer's states; or h_MD of the positions `read_M`.
 
         Args:
             tokens_BT: int64 piece ids.
@@ -140,6 +145,8 @@ class Encoder(nn.Module):
             positions_BT: int64; 0 at the [CLS] of each document, then 1, 2, ...; below `max_length`, padding included.
             words: rare words whose notes enter the input, where the encoder has notes.
             states: given the first layer's input and then every layer's output, the final norm not applied.
+            read_M: int64 positions in the flattened B * T. Behind its attention the last layer is then worked out for
+                these alone.
 
         Raises:
             ValueError: a position or token is out of range (checked on CPU, uncompiled).
@@ -147,7 +154,7 @@ class Encoder(nn.Module):
         if tokens_BT.device.type == "cpu" and not torch.compiler.is_compiling():
             _check_range("position", positions_BT, self.config.max_length, "max_length")
             _check_range("token id", tokens_BT, self.config.vocabulary_size, "vocabulary_size")
-        return self.encode(self.embed(tokens_BT, positions_BT, words), segments_BT, positions_BT, states)
+        return self.encode(self.embed(tokens_BT, positions_BT, words), segments_BT, positions_BT, states, read_M)
 
     def embed(self, tokens_BT: Tensor, positions_BT: Tensor, words: "RareWords | None" = None) -> Tensor:
         """Input of the first layer. TUPE, RoPE and ALiBi put no position into it."""
@@ -165,19 +172,28 @@ class Encoder(nn.Module):
         return self.notes.mix(h_BTD, words)
 
     def encode(
-        self, h_BTD: Tensor, segments_BT: Tensor, positions_BT: Tensor, states: list[Tensor] | None = None
+        self,
+        h_BTD: Tensor,
+        segments_BT: Tensor,
+        positions_BT: Tensor,
+        states: list[Tensor] | None = None,
+        read_M: Tensor | None = None,
     ) -> Tensor:
         """All layers and, but under Post-LN, the final norm."""
+        late_M = read_M if states is None and not self.whole else None
         plan = self.plan(segments_BT, positions_BT, h_BTD.dtype)
         if states is not None:
             states.append(h_BTD)
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers, 1):
+            read = late_M if number == len(self.layers) else None
             if self.recompute and self.training:
-                h_BTD = checkpoint(layer, h_BTD, plan, use_reentrant=False)
+                h_BTD = checkpoint(layer, h_BTD, plan, read, use_reentrant=False)
             else:
-                h_BTD = layer(h_BTD, plan)
+                h_BTD = layer(h_BTD, plan, read)
             if states is not None:
                 states.append(h_BTD)
+        if read_M is not None and late_M is None:
+            h_BTD = at(h_BTD, read_M)
         return self.final_norm(h_BTD)
 
     def plan(self, segments_BT: Tensor, positions_BT: Tensor, dtype: torch.dtype) -> AttentionPlan:

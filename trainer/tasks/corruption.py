@@ -24,7 +24,7 @@ from trainer.sections.task import LEAST_CANDIDATES, TaskConfig
 from trainer.tasks.candidates import draw_one
 from trainer.tasks.chunks import summed
 from trainer.tasks.draws import gumbel, position_bits
-from trainer.tasks.encode import encode
+from trainer.tasks.encode import encode, encode_at
 from trainer.tasks.task import Task, TaskOutput, Term
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class CorruptionTask(Task):
 
     def fill_logits(self, batch: "Batch") -> Tensor:
         """The controller's, at temperature 1."""
-        h_MC = encode(self.controller.encoder, batch).flatten(0, 1).index_select(0, batch.target_index_M)
+        h_MC, _ = encode_at(self.controller.encoder, batch, batch.target_index_M)
         return self.controller.logits(self.controller.features(h_MC), self.controller.matrix())
 
     @torch.compiler.disable
@@ -219,8 +219,8 @@ class CorruptionTask(Task):
         """Per token: the encoder without a head, the controller with its head on masked positions, forward and
         backward; the embeddings' projection, and the draws at masked positions, forward."""
         d, c, vocabulary = self.config.width, self.controller.config.width, self.config.vocabulary_size
-        both = flops_per_token(self.config, length, 0) + flops_per_token(
-            self.controller.config, length, predicted_share
+        both = flops_per_token(self.config, length, 0, 1) + flops_per_token(
+            self.controller.config, length, predicted_share, 1
         )
         return both + (1 + BACKWARD) * 2 * d * c + 2 * c * c + predicted_share * 2 * c * vocabulary
 

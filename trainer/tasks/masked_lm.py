@@ -14,7 +14,7 @@ from trainer.model.encoder import Encoder
 from trainer.model.flops import flops_per_token
 from trainer.model.heads import MaskedLMHead
 from trainer.tasks.chunks import summed
-from trainer.tasks.encode import encode, seen
+from trainer.tasks.encode import encode_at
 from trainer.tasks.task import Task, TaskOutput
 
 if TYPE_CHECKING:
@@ -38,13 +38,12 @@ class MaskedLM(Task):
 
     def forward(self, batch: "Batch") -> TaskOutput:
         """Mean cross-entropy over the targets, its softmax in fp32 also under autocast."""
-        h_BTD = encode(self.encoder, batch)
-        h_MD = h_BTD.flatten(0, 1).index_select(0, batch.target_index_M)
+        h_MD, notes_ND = encode_at(self.encoder, batch, batch.target_index_M)
         targets = batch.target_M.shape[0]
         total = summed(self._loss_sum, max(1, HEAD_LOGITS // self.config.vocabulary_size), h_MD, batch.target_M)
         # The sum of nothing is zero and keeps its graph, where the mean of nothing would be NaN.
         loss = total / max(targets, 1)
-        return TaskOutput(loss, {"masked_lm": loss.detach()}, targets, notes_ND=seen(h_BTD, batch))
+        return TaskOutput(loss, {"masked_lm": loss.detach()}, targets, notes_ND=notes_ND)
 
     def _loss_sum(self, h_MD: Tensor, target_M: Tensor) -> Tensor:
         """Summed cross-entropy, nats."""
@@ -52,11 +51,10 @@ class MaskedLM(Task):
 
     def logits(self, tokens_BT: Tensor, segments_BT: Tensor, positions_BT: Tensor, index_M: Tensor) -> Tensor:
         """logits_MV at the flat positions `index_M` of the B * T tokens; under autocast in its precision."""
-        h_BTD = self.encoder(tokens_BT, segments_BT, positions_BT)
-        return self.head(h_BTD.flatten(0, 1).index_select(0, index_M))
+        return self.head(self.encoder(tokens_BT, segments_BT, positions_BT, read_M=index_M))
 
     def fill_logits(self, batch: "Batch") -> Tensor:
-        return self.head(encode(self.encoder, batch).flatten(0, 1).index_select(0, batch.target_index_M))
+        return self.head(encode_at(self.encoder, batch, batch.target_index_M)[0])
 
     def flops_per_token(self, length: int, predicted_share: float) -> float:
         return flops_per_token(self.config, length, predicted_share)

@@ -217,3 +217,36 @@ def test_compiles_to_one_graph(pack, make_config, positions, attention, precisio
     got.square().sum().backward()
     assert all(p.grad is not None for p in model.parameters())
     torch.compiler.reset()
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("norm", ["pre", "post", "pre-extra"])
+@pytest.mark.parametrize("attention", ["written", "concat", "mask"])
+def test_states_that_are_asked_for_are_those_of_all_in_values_and_gradients(
+    pack, make_config, norm, attention, recompute
+):
+    config = make_config(attention=attention, norm=norm, head_scale=norm == "pre-extra", positions="tupe-a", layers=3)
+    model = Encoder(config).double().train()
+    model.recompute = recompute
+    rows, index_M = pack([[8], [3, 4], [2]], 8), torch.tensor([0, 3, 9, 10, 14, 17])
+    weights = torch.randn(len(index_M), config.width, dtype=torch.double, generator=torch.Generator().manual_seed(0))
+    found = []
+    for whole in (False, True):
+        model.whole = whole
+        h_MD = model(*rows, read_M=index_M)
+        gradients = torch.autograd.grad((h_MD * weights).sum(), tuple(model.parameters()), allow_unused=True)
+        found.append((h_MD, [torch.zeros(()) if g is None else g for g in gradients]))
+    torch.testing.assert_close(found[0][0], model(*rows).flatten(0, 1)[index_M], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-10, atol=1e-12)
+    states: list[torch.Tensor] = []
+    model.whole = False
+    h_MD = model(*rows, states=states, read_M=index_M)
+    assert states[-1].shape == (*rows[0].shape, config.width)
+    torch.testing.assert_close(h_MD, found[0][0], rtol=1e-12, atol=1e-12)
+
+
+def test_no_position_asked_for(pack, make_config):
+    model = Encoder(make_config())
+    h_MD = model(*pack([[8]], 8), read_M=torch.zeros(0, dtype=torch.long))
+    assert h_MD.shape == (0, 24)
+    h_MD.sum().backward()

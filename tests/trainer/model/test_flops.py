@@ -7,6 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from trainer.model.config import ModelConfig
 from trainer.model.encoder import POSITIONS
 from trainer.model.flops import flops_per_token
+from trainer.model.note_config import NoteConfig
 from trainer.tasks.masked_lm import MaskedLM
 
 
@@ -23,7 +24,7 @@ def test_count_by_hand():
     )  # fmt: skip
     head = 2 * 8 * 8 + 2 * 8 * 1000
     assert layer == 1344
-    assert flops_per_token(config, 10, 0.25) == 3 * (2 * layer + 0.25 * head)
+    assert flops_per_token(config, 10, 0.25, 1) == 3 * (2 * layer + 0.25 * head)
     extra = {kind: flops_per_token(config.model_copy(update={"positions": kind}), 10, 0.25) for kind in POSITIONS}
     extra = {kind: flops - extra["absolute"] for kind, flops in extra.items()}
     scores = 3 * 2 * 10 * 8  # position features of 8 against 10 keys, once a forward
@@ -32,6 +33,11 @@ def test_count_by_hand():
     }  # fmt: skip
     extra_norms = config.model_copy(update={"norm": "pre-extra", "head_scale": True})
     assert flops_per_token(extra_norms, 10, 0.25) == flops_per_token(config, 10, 0.25)
+    # Of the last layer a quarter of the tokens need what comes behind the sum of values: out and feed-forward.
+    behind = 2 * 8 * 8 + 2 * 8 * 16 + 2 * 16 * 8
+    assert flops_per_token(config, 10, 0.25) == 3 * (2 * layer - 0.75 * behind + 0.25 * head)
+    noted = config.model_copy(update={"notes": NoteConfig(words=3)})
+    assert flops_per_token(noted, 10, 0.25) == 3 * (2 * layer + 0.25 * head)
 
 
 @pytest.mark.parametrize("positions", sorted(POSITIONS))

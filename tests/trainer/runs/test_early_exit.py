@@ -34,7 +34,7 @@ def place(finished_run: Path, tmp_path_factory: pytest.TempPathFactory, tools) -
     directory = tmp_path_factory.mktemp("early")
     for name, first in (("train", 0), ("valid", 100), ("test", 200)):
         (directory / f"{name}.tsv").write_text(sentences(32, first))
-    values = {"learning_rates": [0.02], "seeds": 1, "epochs": 5, "batch_rows": 8, "threads": 1, "device": "cpu"}
+    values = {"learning_rates": [0.01], "seeds": 1, "epochs": 8, "batch_rows": 8, "threads": 1, "device": "cpu"}
     files = Files(directory / "train.tsv", directory / "valid.tsv", Columns("sentence", None, "label"))
     assert finetune(finished_run, files, directory / "full", build_settings(chosen=values), QUIET)
     code, errors = tools.invoke(*command(directory, directory / "fast", "--label", "label"))

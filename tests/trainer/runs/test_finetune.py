@@ -43,9 +43,9 @@ def files(tmp_path: Path) -> Files:
 
 def settings(**changes: object):
     values = {
-        "learning_rates": [0.02],
+        "learning_rates": [0.01],
         "seeds": 2,
-        "epochs": 5,
+        "epochs": 8,
         "patience": 5,
         "batch_rows": 8,
         "threads": 1,
@@ -57,7 +57,7 @@ def settings(**changes: object):
 def options(files: Files, output: Path, *more: object) -> list[object]:
     found: list[object] = ["--train", files.train, "--valid", files.valid, "--text", "sentence", "--label", "label"]
     for setting in (
-        "learning_rates=[0.02]", "seeds=2", "epochs=8", "patience=8", "batch_rows=8", "threads=1", "device='cpu'",
+        "learning_rates=[0.01]", "seeds=2", "epochs=8", "patience=8", "batch_rows=8", "threads=1", "device='cpu'",
     ):  # fmt: skip
         found += ["--set", setting]
     return [*found, "--output", output, *more]
@@ -115,7 +115,7 @@ def test_standard_input(finished_run: Path, files: Files, tmp_path: Path, tools,
 def test_killed_anywhere_it_ends_with_the_same_bytes(
     finished_run: Path, files: Files, tmp_path: Path, monkeypatch, class_weights: str
 ) -> None:
-    config = settings(learning_rates=[0.003, 0.02], epochs=3, dropout=0.2, class_weights=class_weights)
+    config = settings(learning_rates=[0.003, 0.01], epochs=3, dropout=0.2, class_weights=class_weights)
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     expected = finetune(finished_run, files, straight, config, QUIET)
     original = trainer.finetune.trial.collate
@@ -167,10 +167,10 @@ def test_early_stop_and_the_best_epoch(finished_run: Path, files: Files, tmp_pat
 
 
 def test_rates_are_searched_and_the_middle_seed_may_be_kept(finished_run: Path, files: Files, tmp_path: Path) -> None:
-    config = settings(learning_rates=[1e-7, 0.02], seeds=3, keep="median", metric="matthews")
+    config = settings(learning_rates=[1e-7, 0.01], seeds=3, keep="median", metric="matthews")
     result = finetune(finished_run, files, tmp_path / "out", config, QUIET)
-    assert result["learning_rate"] == 0.02
-    assert [trial["learning_rate"] for trial in result["search"]] == [1e-7, 0.02]
+    assert result["learning_rate"] == 0.01
+    assert [trial["learning_rate"] for trial in result["search"]] == [1e-7, 0.01]
     assert result["chosen"]["score"] == result["valid"]["matthews"]["median"]
     assert [trial["seed"] for trial in result["trials"]] == [0, 1, 2]
     assert len({tuple(trial["losses"]) for trial in result["trials"]}) == 3

@@ -24,7 +24,7 @@ SHIPS = ["the ship", "a boat", "her mast", "the captain and his ship"]
 
 
 def settings(**changes: object):
-    values = {"learning_rates": [0.02], "seeds": 1, "epochs": 6, "batch_rows": 8, "threads": 1, "device": "cpu"}
+    values = {"learning_rates": [0.01], "seeds": 1, "epochs": 8, "batch_rows": 8, "threads": 1, "device": "cpu"}
     return build_settings(chosen=values | changes)
 
 
@@ -60,7 +60,7 @@ def test_it_says_what_its_teacher_says(teacher: Path, finished_run: Path, tmp_pa
     more = tmp_path / "more.txt"
     more.write_text("\n".join(text for text, _ in labelled(64)) + "\n\n")
     output = tmp_path / "student"
-    sets = ["learning_rates=[0.02]", "seeds=1", "epochs=8", "patience=8", "batch_rows=8", "threads=1", "device='cpu'"]
+    sets = ["learning_rates=[0.01]", "seeds=1", "epochs=8", "patience=8", "batch_rows=8", "threads=1", "device='cpu'"]
     code, errors, printed = tools.invoke_output(
         "finetune", finished_run, "--train", train, "--valid", valid, "--text", 1, "--label", 2, "--teacher", teacher,
         "--unlabelled", more, "--unlabelled", train, *tools.sets([*sets, "teacher_weight=1", "teacher_temperature=1"]),

@@ -164,7 +164,8 @@ def test_what_a_growing_run_tells(grown: Path, prepared: Path, tools) -> None:
     config = build_config(grown / "config.toml").encoder(600)
     expected = 0.0
     for layers, start, end in ((1, 0, 6), (2, 6, 12), (4, 12, 24)):
-        part = (tokens[end] - tokens[start]) * flops_per_token(config.model_copy(update={"layers": layers}), 32, 0.15)
+        each = flops_per_token(config.model_copy(update={"layers": layers}), 32, 0.15, 1)  # it has notes
+        part = (tokens[end] - tokens[start]) * each
         depth = result["depths"].pop(0)
         assert (depth["layers"], depth["steps"]) == (layers, end - start)
         assert depth["flops"] == pytest.approx(part)

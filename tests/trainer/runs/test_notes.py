@@ -81,10 +81,11 @@ def test_off_is_the_run_without(prepared, tmp_path, tools, finished_run):
 
 
 def test_a_share_of_zero_is_the_run_without(prepared, tmp_path, tools):
+    """Up to rounding: without notes the last layer is worked out for fewer positions, in products of another shape."""
     for name, changes in (("with", {**NOTES, "notes__share": 0.0}), ("without", {**NOTES, "notes__enabled": False})):
         tools.train(prepared, tmp_path / name, overrides=tools.settings(**changes))
     ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("with", "without"))
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert all(torch.allclose(ours[name], theirs[name], rtol=0, atol=1e-4) for name in theirs)
     assert float(ours[TABLE].abs().sum()) > 0
 
 

@@ -34,7 +34,7 @@ def place(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("prune")
     for name, count in (("train", 48), ("valid", 24), ("test", 32)):
         table(directory / f"{name}.tsv", count)
-    values = {"learning_rates": [0.02], "seeds": 1, "epochs": 5, "batch_rows": 8, "threads": 1, "device": "cpu"}
+    values = {"learning_rates": [0.01], "seeds": 1, "epochs": 8, "batch_rows": 8, "threads": 1, "device": "cpu"}
     files = Files(directory / "train.tsv", directory / "valid.tsv", Columns("1", None, "2"))
     finetune(finished_run, files, directory / "whole", build_settings(chosen=values), QUIET)
     return directory
@@ -129,7 +129,7 @@ def test_a_run(finished_run: Path, prepared: Path, tmp_path: Path, tools) -> Non
     assert code == 0, errors
     assert json.loads(printed)["held_out_loss"] == pytest.approx(losses["recovered"][-1]["loss"], abs=1e-5)
     table(tmp_path / "t.tsv", 16)
-    values = {"learning_rates": [0.02], "seeds": 1, "epochs": 1, "threads": 1, "device": "cpu"}
+    values = {"learning_rates": [0.01], "seeds": 1, "epochs": 1, "threads": 1, "device": "cpu"}
     files = Files(tmp_path / "t.tsv", tmp_path / "t.tsv", Columns("1", None, "2"))
     finetune(output, files, tmp_path / "tuned", build_settings(chosen=values), QUIET)
     assert load_classifier(tmp_path / "tuned").model.encoder.config.shapes == model.config.shapes

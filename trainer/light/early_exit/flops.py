@@ -26,4 +26,7 @@ def text_flops(config: ModelConfig, classes: int, exits: ExitsConfig | None, len
     positions = 2 * length * length * config.width if config.positions in UNTIED and layers else 0
     branches = sum(branch_flops(config.width, classes, exits.branch, length) for _ in asked) if exits else 0
     head = head_flops(config, classes) if layers == config.layers else 0
-    return length * sum(layer_flops(config, k, length) for k in range(layers)) + positions + branches + head
+    # Behind the last layer's attention [CLS] alone goes on.
+    shares = [1 / length if k == config.layers - 1 else 1 for k in range(layers)]
+    each = sum(layer_flops(config, k, length, share) for k, share in enumerate(shares))
+    return round(length * each) + positions + branches + head

@@ -14,7 +14,7 @@ from trainer.finetune.classifier import Classifier
 from trainer.finetune.examples import MULTIPLE, ExampleBatch
 from trainer.finetune.labels import Labels
 from trainer.light.early_exit.branch import Branch, BranchConfig, uncertainty
-from trainer.model.attention import AttentionPlan
+from trainer.model.attention import AttentionPlan, first_of_rows
 from trainer.model.encoder import Encoder
 from trainer.model.term import PositionFeatures, Rotation
 
@@ -68,14 +68,19 @@ class EarlyExitClassifier(Classifier):
         encoder, kept = self.encoder, []
         h_BTD = encoder.embed(batch.tokens_BT, batch.positions_BT, batch.words)
         plan = encoder.plan(batch.segments_BT, batch.positions_BT, h_BTD.dtype)
-        for number, layer in enumerate(encoder.layers):
+        *before, last = encoder.layers
+        for number, layer in enumerate(before):
             if number in self.exits:
                 kept.append(h_BTD)
             h_BTD = layer(h_BTD, plan)
-        return kept, self._last(h_BTD)
+        if len(before) in self.exits:
+            kept.append(h_BTD)
+        return kept, self._last(last, h_BTD, plan)
 
-    def _last(self, h_BTD: Tensor) -> Tensor:
-        return self.out(self.dropout(self.dense(self.encoder.final_norm(h_BTD[:, 0]))))
+    def _last(self, layer: nn.Module, h_BTD: Tensor, plan: AttentionPlan) -> Tensor:
+        """logits_BK behind the last layer, of which [CLS] alone is read."""
+        h_BD = layer(h_BTD, plan, first_of_rows(h_BTD))
+        return self.out(self.dropout(self.dense(self.encoder.final_norm(h_BD))))
 
     @torch.no_grad()
     def answer(self, batch: ExampleBatch, speed: float) -> Answers:
@@ -113,8 +118,10 @@ class EarlyExitClassifier(Classifier):
                         plan = shrink(plan, stay_R, width)
             if plan is None:
                 plan = encoder.plan(segments_BT, positions_BT, h_BTD.dtype)
-            h_BTD = layer(h_BTD, plan)
-        logits_BK[rows_B] = self._last(h_BTD).to(logits_BK.dtype)
+            if number + 1 < len(encoder.layers):
+                h_BTD = layer(h_BTD, plan)
+            else:
+                logits_BK[rows_B] = self._last(layer, h_BTD, plan).to(logits_BK.dtype)
         return Answers(logits_BK, layers_B)
 
 

@@ -35,6 +35,7 @@ class Gates:
     """Factors of 1, one for each text of a batch, with a gradient."""
 
     def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
         self.layers = [layer for layer in encoder.layers if isinstance(layer, Layer)]
         self.sizes = [(layer.attention.heads, layer.feed_forward.down.in_features) for layer in self.layers]
 
@@ -50,9 +51,11 @@ class Gates:
             # The norm behind the attention (NormFormer's; elsewhere it does nothing) ends that branch.
             hooks.append(layer.attention_out_norm.register_forward_hook(_behind(ones[2])))
             hooks.append(layer.feed_forward.register_forward_hook(_behind(ones[2])))
+        whole, self.encoder.whole = self.encoder.whole, True
         try:
             yield gates
         finally:
+            self.encoder.whole = whole
             for hook in hooks:
                 hook.remove()
 
