@@ -3,15 +3,16 @@
 from pathlib import Path
 
 import pytest
+import torch._inductor.config
 
 
 @pytest.mark.slow
 def test_without_a_compiler_the_run_goes_on(prepared: Path, tmp_path: Path, tools, monkeypatch, capsys) -> None:
     monkeypatch.setenv("CXX", str(tmp_path / "no-compiler-here"))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (str(tmp_path / "no-compiler-here"),))
     few = {"schedule__steps": 3, "model__dropout": 0.1}
-    tools.train(prepared, tmp_path / "run", overrides=tools.settings(**few, system__compile=True))
+    with torch._inductor.config.patch({"cpp.cxx": (str(tmp_path / "no-compiler-here"),)}):
+        tools.train(prepared, tmp_path / "run", overrides=tools.settings(**few, system__compile=True))
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "torch.compile" in line]
     assert "training without it" in line
     tools.train(prepared, tmp_path / "plain", overrides=tools.settings(**few))
