@@ -1,7 +1,7 @@
 """Light models: accuracy beside latency, from raw text to labels, of the full model and of what is made of it.
 
     python benchmarks/light.py --run RUN --evaluation DIR [--output DIR]
-    python benchmarks/light.py --data SHARDS --pretrain-seconds 1800 [--preset small] --evaluation DIR [--peers PYTHON]
+    python benchmarks/light.py --data SHARDS --pretrain-seconds 1800 --evaluation DIR [--peers PYTHON] [--make]
     python benchmarks/light.py --quick
 
 DIR holds sst2/{train,dev,test}.tsv and cola/{in_domain_train,in_domain_dev,out_of_domain_dev}.tsv. Rates, epochs and

@@ -109,7 +109,8 @@ def test_prepare_takes_subtitles_beside_other_files(tree):
     run(tree, "-m", "pipeline", "prepare", "in", "--output", "out", "--config", str(DOCS / "demo/pipeline.toml"))
     audit = pa.concat_tables(pa.ipc.open_file(path).read_all() for path in sorted((tree / "out/audit").glob("*.arrow")))
     rows = {row["record"]: row for row in audit.to_pylist()}
-    assert rows["films/gate.srt#1"]["kind"] != "quarantined"
+    assert rows["films/gate.srt#1"]["verdict"] != "quarantined"
+    assert rows["films/gate.srt#1"]["chars_in"] > 100
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ from trainer.model.encoder import Layer, initialise
 from trainer.model.flops import BACKWARD, flops_per_token
 from trainer.sections.distillation import DistillationConfig
 from trainer.tasks.chunks import summed
-from trainer.tasks.encode import encode, encode_at, seen
+from trainer.tasks.encode import encode, encode_and_see, seen
 from trainer.tasks.masked_lm import HEAD_LOGITS, MaskedLM
 from trainer.tasks.task import TaskOutput, Term
 
@@ -112,7 +112,7 @@ class DistilledMaskedLM(MaskedLM):
         settings, teacher = self.settings, self.teacher
         states: list[Tensor] | None = [] if settings.matches else None
         if states is None:
-            h_MD, notes_ND = encode_at(self.encoder, batch, batch.target_index_M)
+            h_MD, notes_ND = encode_and_see(self.encoder, batch, batch.target_index_M)
         else:
             h_BTD = encode(self.encoder, batch, states=states)
             h_MD, notes_ND = at(h_BTD, batch.target_index_M), seen(h_BTD, batch)

@@ -58,7 +58,7 @@ class Teacher:
     def tell(self, batch: "Batch", states: bool = False, relation_layer: int | None = None) -> Told:
         """Notes of rare words enter where the teacher has some and the batch tells the words."""
         if not states and relation_layer is None:
-            return Told(encode_at(self.model.encoder, batch, batch.target_index_M)[0], [])
+            return Told(encode_at(self.model.encoder, batch, batch.target_index_M), [])
         kept: list[Tensor] = []
         h_MD = at(encode(self.model.encoder, batch, states=kept), batch.target_index_M)
         if relation_layer is None:

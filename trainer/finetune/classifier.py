@@ -19,7 +19,7 @@ from trainer.finetune.note_finder import NoteFinder
 from trainer.model.encoder import Encoder, initialise
 from trainer.precision import Precision, autocast
 from trainer.sections.finetune import METRICS, Kind
-from trainer.tasks.encode import encode_at
+from trainer.tasks.encode import encode_and_see, encode_at
 
 
 class Classifier(nn.Module):
@@ -36,8 +36,11 @@ class Classifier(nn.Module):
             initialise(part, encoder.config.init_std)
 
     def forward(self, batch: ExampleBatch) -> tuple[Tensor, Tensor | None]:
-        """(logits_MK, what rare words of the batch were seen as)"""
-        h_MD, notes_ND = encode_at(self.encoder, batch, batch.index_M)
+        """(logits_MK, what rare words of the batch were seen as, in training)"""
+        if self.training:
+            h_MD, notes_ND = encode_and_see(self.encoder, batch, batch.index_M)
+        else:
+            h_MD, notes_ND = encode_at(self.encoder, batch, batch.index_M), None
         return self.out(self.dropout(self.dense(h_MD))), notes_ND
 
 

@@ -1,6 +1,5 @@
 """`siliang-trainer report`."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -18,16 +17,10 @@ def report(
     """Write one page of runs: losses, speed, parts of the task, growth, filled gaps, side by side."""
     with errors():
         from trainer.report.page import write_page
-        from trainer.run import RunError
+        from trainer.run import RunError, write_atomic
 
         target = output or runs[0] / "report.html"
         if not target.parent.is_dir():
             raise RunError(f"{target.parent}: no such directory")
-        page = write_page(runs).encode()
-        temporary = target.with_name(f".{target.name}.tmp")
-        with temporary.open("wb") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
+        write_atomic(target, write_page(runs))
     typer.echo(str(target))

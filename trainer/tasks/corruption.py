@@ -155,7 +155,7 @@ class CorruptionTask(Task):
 
     def fill_logits(self, batch: "Batch") -> Tensor:
         """The controller's, at temperature 1."""
-        h_MC, _ = encode_at(self.controller.encoder, batch, batch.target_index_M)
+        h_MC = encode_at(self.controller.encoder, batch, batch.target_index_M)
         return self.controller.logits(self.controller.features(h_MC), self.controller.matrix())
 
     @torch.compiler.disable

@@ -37,11 +37,16 @@ def encode(
     return encoder(tokens_BT, batch.segments_BT, batch.positions_BT, batch.words, states)
 
 
-def encode_at(encoder: Encoder, batch: Rows, index_M: Tensor) -> tuple[Tensor, Tensor | None]:
+def encode_at(encoder: Encoder, batch: Rows, index_M: Tensor) -> Tensor:
+    """h_MD at these flat positions; the last layer is worked out for no others."""
+    return encoder(batch.tokens_BT, batch.segments_BT, batch.positions_BT, batch.words, read_M=index_M)
+
+
+def encode_and_see(encoder: Encoder, batch: Rows, index_M: Tensor) -> tuple[Tensor, Tensor | None]:
     """(h_MD at these flat positions, what rare words were seen as). Words are seen by states around them, so that with
     some in the batch the last layer runs on all positions."""
     if batch.words is None:
-        return encoder(batch.tokens_BT, batch.segments_BT, batch.positions_BT, read_M=index_M), None
+        return encode_at(encoder, batch, index_M), None
     h_BTD = encode(encoder, batch)
     return at(h_BTD, index_M), seen(h_BTD, batch)
 

@@ -14,7 +14,7 @@ from trainer.model.encoder import Encoder
 from trainer.model.flops import flops_per_token
 from trainer.model.heads import MaskedLMHead
 from trainer.tasks.chunks import summed
-from trainer.tasks.encode import encode_at
+from trainer.tasks.encode import encode_and_see, encode_at
 from trainer.tasks.task import Task, TaskOutput
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class MaskedLM(Task):
 
     def forward(self, batch: "Batch") -> TaskOutput:
         """Mean cross-entropy over the targets, its softmax in fp32 also under autocast."""
-        h_MD, notes_ND = encode_at(self.encoder, batch, batch.target_index_M)
+        h_MD, notes_ND = encode_and_see(self.encoder, batch, batch.target_index_M)
         targets = batch.target_M.shape[0]
         total = summed(self._loss_sum, max(1, HEAD_LOGITS // self.config.vocabulary_size), h_MD, batch.target_M)
         # The sum of nothing is zero and keeps its graph, where the mean of nothing would be NaN.
@@ -54,7 +54,7 @@ class MaskedLM(Task):
         return self.head(self.encoder(tokens_BT, segments_BT, positions_BT, read_M=index_M))
 
     def fill_logits(self, batch: "Batch") -> Tensor:
-        return self.head(encode_at(self.encoder, batch, batch.target_index_M)[0])
+        return self.head(encode_at(self.encoder, batch, batch.target_index_M))
 
     def flops_per_token(self, length: int, predicted_share: float) -> float:
         return flops_per_token(self.config, length, predicted_share)
