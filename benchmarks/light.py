@@ -4,11 +4,12 @@
     python benchmarks/light.py --data SHARDS --pretrain-seconds 1800 --evaluation DIR [--peers PYTHON] [--make]
     python benchmarks/light.py --quick
 
-DIR holds sst2/{train,dev,test}.tsv and cola/{in_domain_train,in_domain_dev,out_of_domain_dev}.tsv. Rates, epochs and
-speeds are chosen by the dev files; accuracy is of the test files (CoLA: out of domain), of which nothing is chosen.
-Batches of 1 and 32; texts as they are, and of 32, 128 and 512 pieces (those the model reads); 1 and 2 threads. What is
-made stays in OUTPUT and is used again; rows and their spread: benchmarks/lights/. The last line's speed-ups are of
-batches of 32 texts of the first task as they are, in one thread.
+The full and the half-depth model are pre-trained for --pretrain-seconds, each student (with a teacher and without) for
+--student-seconds. DIR holds sst2/{train,dev,test}.tsv and cola/{in_domain_train,in_domain_dev,out_of_domain_dev}.tsv.
+Rates, epochs, speeds and the student are chosen by the dev files; accuracy is of the test files (CoLA: out of domain),
+of which nothing is chosen. Batches of 1 and 32; texts as they are, and of 32, 128 and 512 pieces (those the model
+reads); 1 and 2 threads. What is made stays in OUTPUT and is used again; rows and their spread: benchmarks/lights/. The
+last line's speed-ups are of batches of 32 texts of the first task as they are, in one thread.
 """
 
 import argparse
@@ -151,6 +152,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--run", type=Path, help="a pre-trained run; without it one is trained on --data")
     parser.add_argument("--data", type=Path, help="shards to pre-train on")
     parser.add_argument("--pretrain-seconds", type=float, default=600.0)
+    parser.add_argument("--student-seconds", type=float, help="of each student's pre-training; as long unless told")
     parser.add_argument("--preset", default="small")
     parser.add_argument("--evaluation", type=Path, help="directory with sst2/ and cola/")
     parser.add_argument("--output", type=Path, default=ROOT / "runs" / "light")
@@ -164,6 +166,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--peers", help="an interpreter with transformers and onnxruntime")
     parser.add_argument("--make", action="store_true", help="make the models alone; measure in a quieter hour")
     parser.add_argument("--train-set", dest="training", action="append", default=[], help="of each pre-training")
+    parser.add_argument("--full-set", action="append", default=[], help="of the full model's pre-training alone")
+    parser.add_argument("--half-set", action="append", default=[], help="of the half-depth model's alone")
     parser.add_argument("--quick", action="store_true", help="small, on samples, under two minutes")
     return parser.parse_args()
 
@@ -189,11 +193,13 @@ def main() -> None:
         sys.exit("error: name --evaluation DIR with sst2/ or cola/ in it, or --quick")
     if arguments.run is None and arguments.data is None:
         sys.exit("error: name --run RUN, or --data SHARDS to train one on")
+    students = arguments.student_seconds or arguments.pretrain_seconds
     check_same(
         output,
         {
             "run": str(arguments.run or ""), "data": str(arguments.data or ""), "preset": arguments.preset,
-            "seconds": arguments.pretrain_seconds, "settings": [settings, early_exit, training, pruning],
+            "seconds": [arguments.pretrain_seconds, students],
+            "settings": [settings, early_exit, training, arguments.full_set, arguments.half_set, pruning],
         },
     )  # fmt: skip
     tasks = [task for task in tasks if not arguments.tasks or task.name in arguments.tasks]
@@ -203,11 +209,12 @@ def main() -> None:
         directory.mkdir(exist_ok=True)
         work = Work(
             task=task, run=arguments.run or output / "run", directory=directory, shards=arguments.data,
-            preset=arguments.preset, pretrain_seconds=arguments.pretrain_seconds, settings=settings,
-            training=training, early_exit=early_exit, pruning=pruning, peers=arguments.peers,
+            preset=arguments.preset, pretrain_seconds=arguments.pretrain_seconds, student_seconds=students,
+            settings=settings, training=training, full_training=arguments.full_set, half_training=arguments.half_set,
+            early_exit=early_exit, pruning=pruning, peers=arguments.peers,
         )  # fmt: skip
         if arguments.run is None:
-            work.pretrain(work.run)
+            work.pretrain(work.run, *work.full_training)
         results[task.name] = run_task(work, arguments)
     if arguments.make:
         return

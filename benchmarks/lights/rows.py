@@ -63,7 +63,7 @@ def half_depth(work: Work) -> list[Row]:
         return []
     layers = json.loads((work.full / "model.json").read_text(encoding="utf-8"))["config"]["layers"]
     # Beside the tasks' directories: pre-trained once for all of them.
-    run = work.pretrain(work.directory.parent / "half-depth-run", f"model.layers={layers // 2}")
+    run = work.pretrain(work.directory.parent / "half-depth-run", f"model.layers={layers // 2}", *work.half_training)
     path = work.finetune(run, work.directory / "half-depth")
     return [Row("half depth, same time", "classifier", {"path": str(path)}, metric="half_depth")]
 

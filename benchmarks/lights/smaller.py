@@ -1,6 +1,7 @@
 """Smaller models: a student that learnt from the full model in both stages, and the full model pruned."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.lights.model import Row
@@ -14,31 +15,60 @@ def _layers(path: Path) -> int:
     return json.loads((path / "model.json").read_text(encoding="utf-8"))["config"]["layers"]
 
 
-def _student(work: Work) -> tuple[Path, Path] | None:
-    """(the student, the same without a teacher): a sixth of the layers, at least one, pre-trained for the same time."""
+@dataclass(frozen=True)
+class Students:
+    """One shape, pre-trained for the same time and fine-tuned alike; what differs is when it has a teacher."""
+
+    both: Path
+    """In both stages, as in LightPAFF."""
+    pretraining: Path
+    finetuning: Path
+    alone: Path
+    """In neither: the control."""
+
+    @property
+    def chosen(self) -> Path:
+        """The better of the two that learn the task from the full model, by the validation file."""
+        return max([self.both, self.finetuning], key=_score)
+
+
+def _score(path: Path) -> float:
+    return json.loads((path / "result.json").read_text(encoding="utf-8"))["chosen"]["score"]
+
+
+def _students(work: Work) -> Students | None:
+    """Of a sixth of the layers, at least one."""
     if work.shards is None or not work.pretrain_seconds:
         return None
     layers = max(_layers(work.full) // 6, 1)
     beside, shape = work.directory.parent, f"model.layers={layers}"
     teacher = [f"distillation.teacher={json.dumps(str(work.run))}", f"distillation.layers={list(range(layers))}"]
-    taught = work.pretrain(beside / "student-run", shape, *teacher)
-    alone = work.pretrain(beside / "student-alone-run", shape)
-    return (
-        work.finetune(taught, work.directory / "student", "--teacher", work.full),
-        work.finetune(alone, work.directory / "student-alone"),
+    taught = work.pretrain(beside / "student-run", shape, *teacher, seconds=work.student_seconds)
+    alone = work.pretrain(beside / "student-alone-run", shape, seconds=work.student_seconds)
+    here, told = work.directory, ("--teacher", work.full)
+    return Students(
+        work.finetune(taught, here / "student", *told),
+        work.finetune(taught, here / "student-pretraining"),
+        work.finetune(alone, here / "student-finetuning", *told),
+        work.finetune(alone, here / "student-alone"),
     )
 
 
 def student(work: Work) -> list[Row]:
-    """What it is compared with is its teacher, the full model; the control has the same shape and time."""
-    found = _student(work)
+    """What they are compared with is their teacher, the full model."""
+    found = _students(work)
     if found is None:
         return []
-    name = f"student, {_layers(found[0])} of {_layers(work.full)} layers"
-    return [
-        Row(name, "classifier", {"path": str(found[0])}, metric="student"),
-        Row("the same without a teacher", "classifier", {"path": str(found[1])}, metric="student_alone"),
-    ]
+    chosen = found.chosen
+    size = f"{_layers(chosen)} of {_layers(work.full)} layers"
+    stages = {"both stages": found.both, "pre-training": found.pretraining, "fine-tuning": found.finetuning}
+    rows = [
+        Row(f"student, {size}, teacher in {stage}", "classifier", {"path": str(path)},
+            metric="student" if path == chosen else "")
+        for stage, path in stages.items()
+    ]  # fmt: skip
+    work.numbers["student_teacher_in_pretraining"] = float(found.both == chosen)
+    return [*rows, Row("the same without a teacher", "classifier", {"path": str(found.alone)}, metric="student_alone")]
 
 
 def pruned(work: Work) -> list[Row]:
@@ -57,15 +87,16 @@ def pruned(work: Work) -> list[Row]:
 
 def everything(work: Work) -> list[Row]:
     """The student with early exits in int8, against the full model in transformers."""
-    found = _student(work)
+    found = _students(work)
     if found is None:
         return []
+    best = found.chosen
     task, exits, small = work.task, work.directory / "student-exits", work.directory / "student-exits-int8"
     if not exits.is_dir():
         files = ["--train", task.train, "--valid", task.valid, *task.columns()]
-        values = (*work.early_exit, f"exits={list(range(_layers(found[0])))}")
+        values = (*work.early_exit, f"exits={list(range(_layers(best)))}")
         sets = [part for value in values for part in ("--set", value)]
-        work.trainer("compress", "early-exit", found[0], *files, *sets, "--lose", 1, "--output", exits)
+        work.trainer("compress", "early-exit", best, *files, *sets, "--lose", 1, "--output", exits)
     if not small.is_dir():
         work.trainer("quantise", exits, "--output", small)
     speed = json.loads((exits / "model.json").read_text(encoding="utf-8"))["early_exit"]["speed"]

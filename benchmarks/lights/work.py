@@ -50,10 +50,16 @@ class Work:
     """The corpus that the run was trained on."""
     preset: str = "small"
     pretrain_seconds: float = 0.0
+    student_seconds: float = 0.0
+    """Of each student's pre-training."""
     settings: Sequence[str] = ()
     """`--set` values of every fine-tuning."""
     training: Sequence[str] = ()
     """Those of every pre-training, the preset apart."""
+    full_training: Sequence[str] = ()
+    """Further ones of the full model's."""
+    half_training: Sequence[str] = ()
+    """Further ones of the half-depth model's."""
     early_exit: Sequence[str] = ()
     """Those of every early exit."""
     pruning: Sequence[str] = ()
@@ -79,10 +85,10 @@ class Work:
             raise RuntimeError(f"{' '.join(command[2:])}\n{done.stderr[-2000:]}")
         print(f"  {arguments[0]} {arguments[-1]}: {time.perf_counter() - start:.0f} s", flush=True)
 
-    def pretrain(self, output: Path, *changes: str) -> Path:
-        """A pre-training for `pretrain_seconds`, unless it is there. `changes` are settings as KEY=VALUE."""
+    def pretrain(self, output: Path, *changes: str, seconds: float | None = None) -> Path:
+        """A pre-training for `seconds` (or `pretrain_seconds`), unless it is there. `changes` are KEY=VALUE."""
         if not (output / "result.json").is_file():
-            schedule = ["schedule.by=seconds", f"schedule.seconds={self.pretrain_seconds}"]
+            schedule = ["schedule.by=seconds", f"schedule.seconds={seconds or self.pretrain_seconds}"]
             sets = [part for value in (*schedule, *self.training, *changes) for part in ("--set", value)]
             self.trainer("train", self.shards, "--preset", self.preset, *sets, "--resume", "--output", output)
         return output

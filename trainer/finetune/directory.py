@@ -24,6 +24,7 @@ from trainer.finetune.note_finder import NoteFinder, read_note_finder
 from trainer.finetune.trial import write_tensors
 from trainer.model.config import ModelConfig
 from trainer.model.encoder import Encoder
+from trainer.precision import DTYPES, Precision
 from trainer.run import MODEL_SCHEMA, RunDirectory, RunError, RunInUseError, check_shapes, load_weights, write_atomic
 from trainer.sections.finetune import Kind
 from trainer.tokenizer import Tokenizer
@@ -98,6 +99,13 @@ class ClassifierDirectory(RunDirectory):
             raise RunInUseError(
                 f"{self.path}: was begun with other {', '.join(changed)}; go on as before, or name another --output"
             )
+
+    def begun_precision(self) -> Precision | None:
+        """What 'auto' came to when the fine-tuning in here was begun; None where there is none."""
+        if not self.identity.is_file():
+            return None
+        told = json.loads(self.identity.read_bytes()).get("precision")
+        return told if told in DTYPES else None
 
     def begin_finetuning(self, identity: dict[str, Any], vocabulary: Path) -> None:
         """The first thing that is written."""

@@ -23,7 +23,7 @@ from trainer.loop import StopRequest
 from trainer.metrics import spread
 from trainer.model.encoder import Encoder
 from trainer.notes import set_notes
-from trainer.precision import be_deterministic, choose, measure, resolve_device
+from trainer.precision import Precision, be_deterministic, choose, measure, resolve_device
 from trainer.progress import ProgressLine
 from trainer.run import RESULT_SCHEMA, RunDirectory, RunError, load_encoder
 from trainer.sections.finetune import FinetuneConfig
@@ -31,6 +31,13 @@ from trainer.source import source_digest, versions
 from trainer.tokenizer import Tokenizer
 from trainer.weights_digest import weights_digest
 from trainer.word_finder import WordFinder
+
+
+def _precision(config: FinetuneConfig, device: torch.device, directory: ClassifierDirectory) -> Precision:
+    """A resumed fine-tuning keeps what 'auto' came to, or it would end with other bits."""
+    if config.precision == "auto" and (begun := directory.begun_precision()):
+        return begun
+    return choose(config.precision, measure(device))
 
 
 def _copier(encoder: Encoder, dropout: float) -> Callable[[], Encoder]:
@@ -102,14 +109,11 @@ def finetune(
     if config.threads:
         torch.set_num_threads(config.threads)
     be_deterministic(device, False)
-    # 'auto' measures nothing on the CPU: an answer that tips over would end a resumed run with other bits.
-    precision = (
-        choose(config.precision, measure(device)) if config.precision != "auto" or device.type != "cpu" else "fp32"
-    )
+    precision = _precision(config, device, directory)
     for name, count in data.cut.items():
         if count:
             line.note(f"{files.named()[name]}: {count:,} of {len(data.examples[name]):,} texts cut to {longest} pieces")
-    directory.begin_finetuning(identity, vocabulary)
+    directory.begin_finetuning(identity | {"precision": precision}, vocabulary)
     fresh = _copier(encoder, config.dropout)
     taught = None if told is None else teach(told, data.rows, data.labels, config, device)
     job = Job(

@@ -69,6 +69,7 @@ class FinetuneConfig(Section):
     """With --teacher, of both classifiers' probabilities."""
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """'auto' takes what a short matmul at the start finds faster; a resumed fine-tuning keeps it."""
     threads: int = Field(default=0, ge=0, le=4096)
 
     @model_validator(mode="after")

@@ -46,6 +46,9 @@ class PruneConfig(Section):
     """What the best epoch is chosen by."""
     seed: int = Field(default=0, ge=0, lt=1 << 62)
     device: str = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of training; 'auto' takes what a short matmul at the start finds faster. Importance, time and scores are in
+    fp32."""
     threads: int = Field(default=0, ge=0, le=4096)
 
     def rate(self, width: int) -> float:

@@ -154,8 +154,16 @@ def test_a_signal_ends_it_and_resume_goes_on(finished_run: Path, files: Files, t
 
     with monkeypatch.context() as patched:
         patched.setattr(finetuning, "StopRequest", Signalled)
+        patched.setattr(finetuning, "measure", lambda device: {"fp32": 1.0, "bf16": 2.0})
         assert finetune(finished_run, files, tmp_path / "out", settings(seeds=1), QUIET) is None
-    assert finetune(finished_run, files, tmp_path / "out", settings(seeds=1), QUIET, resume=True) is not None
+    # What 'auto' came to at the start stays, though a measurement would now say otherwise.
+    monkeypatch.setattr(finetuning, "measure", lambda device: {"fp32": 2.0, "bf16": 1.0})
+    found = finetune(finished_run, files, tmp_path / "out", settings(seeds=1), QUIET, resume=True)
+    assert found is not None
+    assert found["precision"] == "bf16"
+    afresh = finetune(finished_run, files, tmp_path / "afresh", settings(seeds=1), QUIET)
+    assert afresh is not None
+    assert afresh["precision"] == "fp32"
 
 
 def test_early_stop_and_the_best_epoch(finished_run: Path, files: Files, tmp_path: Path) -> None:

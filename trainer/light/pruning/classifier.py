@@ -25,6 +25,8 @@ from trainer.light.pruning.importance import Importance, measure
 from trainer.light.pruning.rounds import Weights
 from trainer.model.config import ModelConfig
 from trainer.model.encoder import Encoder
+from trainer.precision import choose
+from trainer.precision import measure as matmul_rates
 from trainer.progress import ProgressLine
 from trainer.sections.finetune import FinetuneConfig
 from trainer.sections.pruning import PruneConfig
@@ -95,6 +97,7 @@ class ClassifierSubject:
     ) -> None:  # fmt: skip
         self.loaded, self.texts, self.config, self.device = loaded, texts, config, device
         self.line, self.stop = line, stop
+        self.precision = choose(config.precision, matmul_rates(device))
         self.labels, self.longest = loaded.head.meaning(), loaded.head.max_length
         self.settings = FinetuneConfig(
             kind=loaded.head.kind, metric=config.metric, epochs=1, batch_rows=config.batch_rows,
@@ -151,7 +154,7 @@ class ClassifierSubject:
         settings = self.settings.model_copy(update={"epochs": epochs, "patience": epochs})
         job = PrunedJob(
             encoder=lambda: Encoder(weights.config), labels=self.labels, train=self.texts.train,
-            valid=self.texts.valid, config=settings, longest=self.longest, device=self.device, precision="fp32",
+            valid=self.texts.valid, config=settings, longest=self.longest, device=self.device, precision=self.precision,
             finder=self.loaded.finder, taught=self.taught, start=weights,
         )  # fmt: skip
 

@@ -142,6 +142,7 @@ def _pruned(
         "milliseconds": {"batch": batch, "before": times[0], "after": times[1]},
         "config": config.model_dump(mode="json"),
         "device": subject.device.type,
+        "precision": subject.precision,
         "threads": torch.get_num_threads(),
         "pretrained": lineage(path),
     }

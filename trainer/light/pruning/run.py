@@ -25,6 +25,8 @@ from trainer.light.pruning.importance import Importance, measure
 from trainer.light.pruning.rounds import Weights
 from trainer.loop import Trainer
 from trainer.model.config import ModelConfig
+from trainer.precision import choose
+from trainer.precision import measure as matmul_rates
 from trainer.progress import ProgressLine
 from trainer.run import RunDirectory, RunError, load_model
 from trainer.sections.pruning import PruneConfig
@@ -46,6 +48,7 @@ class RunSubject:
                 f"{path}: was trained on {model.kind}; fine-tune it and prune the classifier, or prune a masked LM"
             )
         self.model, self.config, self.device, self.line, self.stop = model, config, device, line, stop
+        self.precision = choose(config.precision, matmul_rates(device))
         self.run_config = build_config(directory.config)
         place = shards or directory.shards()
         opened = Shards(place, self.run_config.data)
@@ -115,7 +118,7 @@ class RunSubject:
         else:
             model = DistilledMaskedLM(weights.config, config.distillation, self.teacher)
         model.load_state_dict(weights.tensors)
-        trainer = Trainer(model.to(self.device), config, self.device, "fp32")
+        trainer = Trainer(model.to(self.device), config, self.device, self.precision)
         batches = self.stream.batches()
         rate = config.optimizer.learning_rate
         while trainer.step < steps:
