@@ -17,7 +17,6 @@ from trainer.finetune.examples import Example, ExampleBatch, collate, scoring_ba
 from trainer.finetune.labels import Labels
 from trainer.finetune.note_finder import NoteFinder
 from trainer.model.encoder import Encoder, initialise
-from trainer.precision import Precision, autocast
 from trainer.sections.finetune import METRICS, Kind
 from trainer.tasks.encode import encode_and_see, encode_at
 
@@ -57,18 +56,17 @@ def predict(
     examples: Sequence[Example],
     batch_tokens: int,
     device: torch.device,
-    precision: Precision,
     finder: NoteFinder | None = None,
 ) -> list[NDArray[np.float32]]:
-    """logits [predictions, outputs] of each example, in the order given. The model is left in the mode it was in."""
+    """logits [predictions, outputs] of each example in fp32, in the order given. The model is left in the mode it was
+    in."""
     training = model.training
     model.eval()
     found: list[NDArray[np.float32]] = [np.zeros((0, 0), dtype=np.float32)] * len(examples)
     try:
         for numbers in scoring_batches(examples, batch_tokens):
             batch = collate(examples, numbers, model.encoder.config.max_length, finder)
-            with autocast(device, precision):
-                logits_MK = model(batch.to(device))[0].float().cpu()
+            logits_MK = model(batch.to(device))[0].float().cpu()
             sizes = [len(examples[k].at) for k in numbers]
             for k, part in zip(numbers, logits_MK.split(sizes), strict=True):
                 found[k] = part.numpy()

@@ -39,7 +39,7 @@ def whole_model(loaded: Loaded) -> Answer:
 
     def answer(examples: Sequence[Example]) -> Iterator[tuple[NDArray[np.float32], dict[str, Any]]]:
         device = next(loaded.model.parameters()).device
-        for logits in predict(loaded.model, examples, BATCH_TOKENS, device, "fp32", loaded.finder):
+        for logits in predict(loaded.model, examples, BATCH_TOKENS, device, loaded.finder):
             yield logits, {}
 
     return answer

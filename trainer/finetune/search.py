@@ -77,5 +77,5 @@ class Search:
         model = job.classifier(trial.seed)
         model.load_state_dict(load_file(self.directory.trial(trial.rate, trial.seed) / BEST_FILE))
         model.eval()
-        logits = predict(model, examples, job.config.batch_tokens, job.device, job.precision, job.finder)
+        logits = predict(model, examples, job.config.batch_tokens, job.device, job.finder)
         return scores_of(logits, examples, job.labels)

@@ -39,7 +39,7 @@ def teach(teacher: Loaded, rows: Sequence[Row], labels: Labels, config: Finetune
     head = teacher.head
     encoding = Encoding(teacher.tokenizer, head.kind, head.max_length, head.pair, refuse_long=False)
     examples = [encoding.encode(row) for row in rows]
-    found = predict(teacher.model, examples, config.batch_tokens, device, "fp32", teacher.finder)
+    found = predict(teacher.model, examples, config.batch_tokens, device, teacher.finder)
     if labels.kind == "regression":
         found = [(x * head.scale + head.mean - labels.mean) / labels.scale for x in found]
     else:

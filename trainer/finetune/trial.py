@@ -168,7 +168,7 @@ def run_trial(
                 tell(progress, f"rate {rate:g}, seed {seed}, epoch {state.epoch + 1}: loss {total / targets:.4f}")
         if state.diverged:
             break
-        logits = predict(model, job.valid, config.batch_tokens, job.device, job.precision, job.finder)
+        logits = predict(model, job.valid, config.batch_tokens, job.device, job.finder)
         state.scores.append(scores_of(logits, job.valid, job.labels))
         state.losses.append(total / max(targets, 1))
         state.epoch += 1

@@ -91,7 +91,7 @@ def test_neighbours_and_padding_do_not_matter(positions, norm) -> None:
     model = Classifier(Encoder(config), Labels("classification", ("a", "b", "c"))).eval()
     rng = np.random.default_rng(0)
     examples = [Example([CLS, *rng.integers(6, 60, n).tolist(), SEP], [0], []) for n in (1, 5, 22, 9, 5)]
-    together = predict(model, examples, 10_000, torch.device("cpu"), "fp32")
+    together = predict(model, examples, 10_000, torch.device("cpu"))
     for example, logits in zip(examples, together, strict=True):
         row = torch.tensor([example.ids])
         with torch.no_grad():

@@ -173,6 +173,6 @@ class ClassifierSubject:
 
     def scores(self, weights: Weights, examples: list[Example]) -> dict[str, float]:
         model = built(weights, self.labels).to(self.device).eval()
-        logits = predict(model, examples, self.config.batch_tokens, self.device, "fp32", self.loaded.finder)
+        logits = predict(model, examples, self.config.batch_tokens, self.device, self.loaded.finder)
         found: dict[str, Any] = scores_of(logits, examples, self.labels)
         return found
