@@ -90,9 +90,10 @@ def print_table(rows: Sequence[dict[str, Any]], cells: Sequence[Cell], threads: 
 
 def plot(path: Path, title: str, rows: Sequence[dict[str, Any]], cell: str, threads: int, metric: str) -> None:
     """Accuracy against milliseconds of a batch: a line for each group, a point for each other row."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.5, 5), layout="constrained")
+    figure = Figure(figsize=(8.5, 5.5), layout="constrained")
     axes = figure.add_subplot()
     groups: dict[str, list[tuple[float, float, str]]] = {}
     for row in rows:
@@ -100,18 +101,24 @@ def plot(path: Path, title: str, rows: Sequence[dict[str, Any]], cell: str, thre
         if here:
             place = here[0]["milliseconds"]["median"], 100 * row[metric], row["name"]
             groups.setdefault(row["group"] or row["name"], []).append(place)
-    for name, points in groups.items():
+    colours = colormaps["tab20"]
+    for number, (name, points) in enumerate(groups.items()):
         points.sort()
+        colour = colours((2 * number) % 20 + number // 10 % 2)
         xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
         if len(points) > 1:
-            axes.plot(xs, ys, marker="o", label=name)
+            axes.plot(xs, ys, marker="o", label=name, color=colour)
             for x, y, label in points:
                 axes.annotate(
-                    label.removeprefix(f"{name}, "), (x, y), fontsize=7, xytext=(3, 4), textcoords="offset points"
+                    label.removeprefix(f"{name}, ").removeprefix("speed "),
+                    (x, y),
+                    fontsize=7,
+                    xytext=(3, 4),
+                    textcoords="offset points",
                 )
         else:
-            axes.plot(xs, ys, marker="s", linestyle="", markersize=8, label=name)
+            axes.plot(xs, ys, marker="s", linestyle="", markersize=8, label=name, color=colour)
     axes.set(xscale="log", xlabel=f"ms a batch ({cell}, {threads} thread(s))", ylabel=f"{metric} x 100", title=title)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=7)
     figure.savefig(path, metadata={"Software": None}, dpi=120)
