@@ -116,6 +116,20 @@ def test_a_size(place: Path, tmp_path: Path, tools) -> None:
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.parametrize("share", [0.96, 0.93, 0.9, 0.87])
+def test_a_size_holds_after_rounds(place: Path, tmp_path: Path, tools, share: float) -> None:
+    """Though layers come out unlike, and importances of the last round differ from those of the first."""
+    sets = ["--set", "final_epochs=0", "--set", "multiple=1", "--set", "rounds=3", "--set", "least_share=0.05"]
+    tensors = load_file(place / "whole" / "model.safetensors").values()
+    limit = share * sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    result = prune(tools, place / "whole", *options(place, tmp_path / "a", "--size", limit / 1e6, *sets))
+    # 5 % of both layers' 32 inner features and 2 heads of width 8.
+    step = 0.05 * 2 * (32 * (16 + 16 + 1) + 2 * 8 * 4 * 16) * 4
+    assert limit - 2 * step < result["after"]["bytes"] <= limit
+    heads = sum(len(one["heads"]) for one in result["rounds"]["shapes"][-1])
+    assert heads == max(round(result["sizes"]["heads"] * 4), 2)
+
+
 def test_a_run(finished_run: Path, prepared: Path, tmp_path: Path, tools) -> None:
     """What comes out is like a run: evaluated, fine-tuned, a teacher; trained on it is better than cut alone."""
     output = tmp_path / "small"

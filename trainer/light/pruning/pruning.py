@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,13 +127,9 @@ def _pruned(
     """(what is left, numbers for result.json)."""
     before = subject.weights
     passes = subject.passes(batch)
-    sizes = settle(wish, before.config, subject.build, whole, passes, config.least_share, config.multiple)
-    line.note(
-        f"keeps {sizes.heads:.0%} of the heads, {sizes.columns:.0%} of the inner features, "
-        f"{sizes.layers or before.config.layers} of {before.config.layers} layers"
-    )
+    settled = partial(settle, wish, build=subject.build, whole=whole, passes=passes, least=config.least_share)
     first = subject.score(before)
-    weights, history = prune(subject, before, sizes, config, lambda number, text: line.note(text))
+    weights, sizes, history = prune(subject, before, settled, config, lambda number, text: line.note(text))
     pruned = subject.build(weights.config).to(subject.device)
     pruned.load_state_dict(weights.tensors)
     times = milliseconds([whole, pruned], passes)

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from torch import Tensor
 
+from trainer.config import ConfigError
 from trainer.light.pruning.importance import Importance
 from trainer.light.pruning.selection import Sizes, select
 from trainer.light.pruning.surgery import Kept, cut_config, cut_tensors
@@ -50,18 +52,34 @@ class History:
         return asdict(self)
 
 
+Settle = Callable[[Callable[[Sizes], ModelConfig], int], Sizes]
+"""(sizes -> shape that would be cut, layers there are now) -> the sizes in the end. Raises ConfigError."""
+
+
 def prune(
-    subject: Subject, weights: Weights, sizes: Sizes, config: PruneConfig, tell: Callable[[int, str], None]
-) -> tuple[Weights, History]:
-    """`tell` is told of each round with what it came to."""
-    whole, history = weights.config, History()
+    subject: Subject, weights: Weights, settle: Settle, config: PruneConfig, tell: Callable[[int, str], None]
+) -> tuple[Weights, Sizes, History]:
+    """(what is left, its sizes, how it went). `tell` is told of each round with what it came to.
+
+    Sizes are settled by the shapes that the first round's importances give, and again by the last one's, so that what
+    is cut in the end is what was measured. Raises ConfigError where none is small enough.
+    """
+    whole, history, sizes = weights.config, History(), Sizes()
     for number in range(config.rounds):
         last = number + 1 == config.rounds
         share = (number + 1) / config.rounds
-        found = subject.importance(weights)
-        goal = sizes.after(share, whole.layers)
-        kept = select(found, weights.config, whole, goal, config.scope, config.multiple)
-        weights = cut(weights, kept)
+        kept = partial(_kept, subject.importance(weights), weights.config, whole, config)
+        shape = partial(_shape, weights.config, kept)
+        if not number or last:
+            try:
+                sizes = settle(shape, weights.config.layers)
+            except ConfigError:
+                # Measured times differ: after the first round the sizes that were found stay.
+                if not number:
+                    raise
+            layers = f"{sizes.layers or whole.layers} of {whole.layers} layers"
+            tell(number, f"keeps {sizes.heads:.0%} of the heads, {sizes.columns:.0%} of the inner features, {layers}")
+        weights = cut(weights, kept(sizes.after(share, whole.layers)))
         history.cut.append(subject.score(weights))
         weights = subject.recover(weights, number, last)
         history.recovered.append(subject.score(weights))
@@ -72,7 +90,17 @@ def prune(
             f"{name} {history.cut[-1][name]:.4f} -> {v:.4f}" for name, v in history.recovered[-1].items()
         )
         tell(number, f"round {number + 1}: {len(shapes)} layers, {heads} heads, {columns:,} inner features; {scores}")
-    return weights, history
+    return weights, sizes, history
+
+
+def _kept(
+    importance: Importance, config: ModelConfig, whole: ModelConfig, settings: PruneConfig, sizes: Sizes
+) -> list[Kept]:
+    return select(importance, config, whole, sizes, settings.scope, settings.multiple)
+
+
+def _shape(config: ModelConfig, kept: Callable[[Sizes], list[Kept]], sizes: Sizes) -> ModelConfig:
+    return cut_config(config, kept(sizes))
 
 
 def cut(weights: Weights, kept: list[Kept]) -> Weights:

@@ -10,13 +10,16 @@ from torch import nn
 
 from trainer.config import ConfigError
 from trainer.light.pruning.selection import Sizes
-from trainer.light.pruning.surgery import Kept, cut_config
 from trainer.model.config import ModelConfig
 
 TURNS = 7
 """Of measuring time; the median counts."""
 STEP = 0.05
 """Shares are tried in steps of this."""
+
+
+Shape = Callable[[Sizes], ModelConfig]
+"""Sizes -> the shape that would be cut."""
 
 
 @dataclass(frozen=True)
@@ -60,20 +63,9 @@ class Wish:
         return None
 
 
-def even(config: ModelConfig, sizes: Sizes, multiple: int) -> ModelConfig:
-    """A shape of these sizes, all layers alike; only shapes decide how long it takes."""
-    kept = []
-    for number in range(sizes.layers or config.layers):
-        shape = config.shape(number)
-        heads = max(round(sizes.heads * len(shape.heads)), 1)
-        columns = min(max(round(sizes.columns * shape.feed_forward / multiple), 1) * multiple, shape.feed_forward)
-        kept.append(Kept(number, tuple(range(heads)), tuple(range(columns))))
-    return cut_config(config, kept)
-
-
 def find(
-    config: ModelConfig, cost: Callable[[ModelConfig], float], limit: float, layers: int | None, least: float,
-    multiple: int, what: str,
+    shape: Shape, layers: int | None, most_layers: int, cost: Callable[[ModelConfig], float], limit: float,
+    least: float, what: str,
 ) -> Sizes:  # fmt: skip
     """The largest sizes whose cost is at most `limit`: as many layers as can be with a share of `least` or more of
     heads and inner features, then the largest share. `layers` fixes their number.
@@ -82,14 +74,14 @@ def find(
     """
     shares = [share / 100 for share in range(100, 0, -round(100 * STEP)) if share / 100 >= least - 1e-9]
     best = float("inf")
-    for count in range(config.layers, 0, -1) if layers is None else [layers]:
+    for count in range(most_layers, 0, -1) if layers is None else [layers]:
         low, high = 0, len(shares) - 1
-        best = min(best, found := cost(even(config, Sizes(shares[high], shares[high], count), multiple)))
+        best = min(best, found := cost(shape(Sizes(shares[high], shares[high], count))))
         if found > limit:
             continue
         while low < high:
             middle = (low + high) // 2
-            if cost(even(config, Sizes(shares[middle], shares[middle], count), multiple)) <= limit:
+            if cost(shape(Sizes(shares[middle], shares[middle], count))) <= limit:
                 high = middle
             else:
                 low = middle + 1
@@ -122,32 +114,33 @@ def milliseconds(models: Sequence[nn.Module], passes: Sequence[Callable[[nn.Modu
 
 
 def settle(
-    wish: Wish, config: ModelConfig, build: Callable[[ModelConfig], nn.Module], whole: nn.Module,
-    passes: Sequence[Callable[[nn.Module], object]], least: float, multiple: int,
+    wish: Wish, shape: Shape, layers: int, build: Callable[[ModelConfig], nn.Module], whole: nn.Module,
+    passes: Sequence[Callable[[nn.Module], object]], least: float,
 ) -> Sizes:  # fmt: skip
-    """The sizes that the wish comes to. `build` makes a model of a shape, in eval mode. Raises ConfigError."""
+    """The sizes that the wish comes to for a model that has `layers` now. Raises ConfigError.
+
+    Args:
+        build: makes a model of a shape, in eval mode.
+        whole: the unpruned one.
+    """
     device = next(whole.parameters()).device
+
+    def found(cost: Callable[[ModelConfig], float], limit: float, what: str) -> Sizes:
+        return find(shape, wish.layers, layers, cost, limit, least, what)
+
     if (told := wish.direct) is not None:
         return told
-    if wish.megabytes is not None:
-        what = f"--size {wish.megabytes:g} MB"
-        return find(config, lambda c: model_bytes(build, c) / 1e6, wish.megabytes, wish.layers, least, multiple, what)
-    if wish.latency is not None:
-        what = f"--latency {wish.latency:g} ms"
-        return find(
-            config,
-            lambda c: milliseconds([build(c).to(device)], passes)[0],
-            wish.latency,
-            wish.layers,
-            least,
-            multiple,
-            what,
+    if (megabytes := wish.megabytes) is not None:
+        return found(lambda config: model_bytes(build, config) / 1e6, megabytes, f"--size {megabytes:g} MB")
+    if (limit := wish.latency) is not None:
+        return found(
+            lambda config: milliseconds([build(config).to(device)], passes)[0], limit, f"--latency {limit:g} ms"
         )
     assert wish.speed is not None
 
-    def share(shape: ModelConfig) -> float:
-        own, theirs = milliseconds([build(shape).to(device), whole], passes)
+    def share(config: ModelConfig) -> float:
+        own, theirs = milliseconds([build(config).to(device), whole], passes)
         return own / theirs
 
-    what = f"--speed {wish.speed:g} (a share of {1 / wish.speed:.3g} of the time)"
-    return find(config, share, 1 / wish.speed, wish.layers, least, multiple, what)
+    limit = 1 / wish.speed
+    return found(share, limit, f"--speed {wish.speed:g} (a share of {limit:.3g} of the time)")
