@@ -26,7 +26,7 @@ from trainer.model.config import ModelConfig
 from trainer.model.encoder import Encoder
 from trainer.precision import DTYPES, Precision
 from trainer.run import MODEL_SCHEMA, RunDirectory, RunError, RunInUseError, check_shapes, load_weights, write_atomic
-from trainer.sections.finetune import Kind
+from trainer.sections.finetune import METRICS, Kind, Metric
 from trainer.tokenizer import Tokenizer
 
 TASK = "classification"
@@ -50,6 +50,12 @@ class Head(BaseModel):
     """sha256 of the vocabulary."""
     settings: dict[str, Any] = {}
     """Rate, seed, epoch and score of the trial whose weights these are."""
+
+    @property
+    def metric(self) -> Metric:
+        """What the trial was chosen by."""
+        names = METRICS[self.kind]
+        return next((name for name in names if name in self.settings), names[0])
 
     def meaning(self) -> Labels:
         return Labels(self.kind, tuple(self.labels), self.mean, self.scale)

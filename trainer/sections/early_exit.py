@@ -47,8 +47,8 @@ class EarlyExitConfig(Section):
     """Most positions of a step, padding included."""
     long: Literal["cut", "refuse"] = "cut"
     """What happens to texts that are longer than the classifier reads."""
-    metric: Literal["accuracy", "f1", "matthews"] = "accuracy"
-    """Whose points `--lose` counts."""
+    metric: Literal["auto", "accuracy", "f1", "matthews"] = "auto"
+    """Whose points `--lose` counts. 'auto': the one that the classifier was chosen by."""
     latency_batches: list[int] = [1, 32]
     """Texts in a batch, at which time is measured."""
     latency_seconds: float = Field(default=10.0, ge=0)

@@ -8,7 +8,7 @@ from trainer.sections.section import Section
 
 Kind = Literal["classification", "regression", "tokens"]
 Metric = Literal["auto", "accuracy", "f1", "matthews", "pearson", "spearman"]
-METRICS: dict[str, tuple[str, ...]] = {
+METRICS: dict[Kind, tuple[Metric, ...]] = {
     "classification": ("accuracy", "f1", "matthews"),
     "regression": ("pearson", "spearman"),
     "tokens": ("accuracy", "f1"),

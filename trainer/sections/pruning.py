@@ -43,7 +43,7 @@ class PruneConfig(Section):
     """Share of the unpruned model's answers in the loss; 0: it is no teacher."""
     teacher_temperature: float = Field(default=2.0, gt=0, le=100)
     metric: Literal["auto", "accuracy", "f1", "matthews", "pearson", "spearman"] = "auto"
-    """What the best epoch is chosen by."""
+    """What the best epoch is chosen by. 'auto': as the classifier was."""
     seed: int = Field(default=0, ge=0, lt=1 << 62)
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 import trainer.light.early_exit.building as building
 from schemas.manifest import file_digest
 from trainer.finetune.data import Files
+from trainer.finetune.directory import load_classifier
 from trainer.finetune.finetuning import finetune
 from trainer.finetune.settings import build_settings
 from trainer.finetune.table import Columns
@@ -175,13 +176,23 @@ def test_pairs(place: Path, finished_run: Path, tmp_path: Path, tools) -> None:
         (tmp_path / f"{name}.tsv").write_text("\n".join(lines) + "\n")
     (tmp_path / "more.txt").write_text("the whale\ta boat\n\n")
     files = Files(tmp_path / "train.tsv", tmp_path / "valid.tsv", Columns("1", "2", "3"))
-    values = {"learning_rates": [0.01], "seeds": 1, "epochs": 1, "threads": 1, "device": "cpu"}
+    values = {"learning_rates": [0.01], "seeds": 1, "epochs": 1, "threads": 1, "device": "cpu", "metric": "matthews"}
     finetune(finished_run, files, tmp_path / "full", build_settings(chosen=values), QUIET)
     arguments = ["--train", files.train, "--unlabelled", tmp_path / "more.txt", "--valid", files.valid, "--text", 1]
     arguments += ["--text-b", 2, "--label", 3, "--set", "latency_seconds=0", "--output", tmp_path / "out"]
     code, errors, printed = tools.invoke_output("compress", "early-exit", tmp_path / "full", *arguments, "--json")
     assert code == 0, errors
-    assert json.loads(printed)["examples"]["train"] == 13
+    result = json.loads(printed)
+    # Points are counted by what the classifier was chosen by.
+    assert (result["examples"]["train"], result["metric"]) == (13, "matthews")
+    code, errors, printed = tools.invoke_output(
+        "compress", "prune", tmp_path / "full", "--train", files.train, "--valid", files.valid, "--text", 1,
+        "--text-b", 2, "--label", 3, "--keep-ffn", 0.5, "--set", "rounds=1", "--set", "final_epochs=1",
+        "--set", "threads=1", "--output", tmp_path / "pruned", "--json",
+    )  # fmt: skip
+    assert code == 0, errors
+    pruned = json.loads(printed)
+    assert pruned["metric"] == load_classifier(tmp_path / "pruned").head.metric == "matthews"
     code, errors, printed = tools.invoke_output("predict", tmp_path / "out", tmp_path / "more.txt")
     assert (code, "a pair is two texts with one tab" in errors) == (1, True)
     code, errors, printed = tools.invoke_output("predict", tmp_path / "out", files.valid, "--text", 1, "--text-b", 2)

@@ -141,7 +141,9 @@ def _calibrated(
     """(the calibration, the speed that was wished for, what it says where no speed is fast enough: the fastest is taken
     then, for what was learnt must not be lost)."""
     logits_NEK = all_logits(model, valid, config.batch_tokens, loaded.head.max_length, loaded.finder)
-    metric = config.metric if texts.columns.label is not None else AGREEMENT
+    metric: str = loaded.head.metric if config.metric == "auto" else config.metric
+    if texts.columns.label is None:
+        metric = AGREEMENT
     digest = file_digest(texts.valid)
     # A latency is looked up among the speeds that were timed; any other wish is decided first, so that it is timed too.
     first = calibrate(model, exits, logits_NEK, valid, metric, digest)

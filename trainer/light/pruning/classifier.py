@@ -99,8 +99,9 @@ class ClassifierSubject:
         self.line, self.stop = line, stop
         self.precision = choose(config.precision, matmul_rates(device))
         self.labels, self.longest = loaded.head.meaning(), loaded.head.max_length
+        metric = loaded.head.metric if config.metric == "auto" else config.metric
         self.settings = FinetuneConfig(
-            kind=loaded.head.kind, metric=config.metric, epochs=1, batch_rows=config.batch_rows,
+            kind=loaded.head.kind, metric=metric, epochs=1, batch_rows=config.batch_rows,
             batch_tokens=config.batch_tokens, warmup=config.warmup, weight_decay=config.weight_decay,
             clip_norm=config.clip_norm, dropout=config.dropout, teacher_weight=config.teacher_weight,
             teacher_temperature=config.teacher_temperature,

@@ -82,6 +82,7 @@ def _classifier(
         }
     result |= {
         "kind": loaded.head.kind,
+        "metric": subject.settings.primary,
         "examples": {name: len(getattr(texts, name)) for name in ("train", "valid", "test")},
         "files": {name: file_digest(file) for name, file in files.every().items()},
     }
