@@ -37,6 +37,7 @@ from benchmarks.ablations.queue import Options, Queue, QueueError, expected_seco
 from benchmarks.ablations.report import text, write_document  # noqa: E402
 from benchmarks.ablations.results import Results, write_table  # noqa: E402
 from benchmarks.ablations.summary import Summary, best_place, summarise  # noqa: E402
+from benchmarks.ablations.tuned import TASKS, tune_late  # noqa: E402
 
 DOCUMENT = ROOT / "benchmarks" / "ABLATION.md"
 QUICK_ARMS = ("bert", "tupe-a")
@@ -52,6 +53,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "ablation", help="run directories; may be deleted")
     parser.add_argument("--results", type=Path, default=DATA / "results", help="where results are kept")
     parser.add_argument("--pairs", type=Path, metavar="DIR", help="minimal pairs (zorro/), measured of reported runs")
+    parser.add_argument(
+        "--tasks", type=Path, metavar="DIR", help="labelled texts (sst2/), for fine-tuning reported runs"
+    )
+    parser.add_argument(
+        "--late", action="store_true", help="fine-tune what lies in --work and was not yet; trains nothing"
+    )
     parser.add_argument("--price", action="store_true", help="measure what a step costs; once, on a quiet machine")
     parser.add_argument("--rounds", type=int, default=3, help="of --price")
     parser.add_argument("--list", action="store_true", help="what is done and what is next; runs nothing")
@@ -150,7 +157,7 @@ def summaries(results: Results, settings: dict[str, Setting]) -> list[Summary]:
         levels = read_levels(results.path, name, place.data) if place else None
         summary = summarise(results, arms, setting, place, levels)
         # Arms that a setting runs only when they are named have a row once they were.
-        summary.rows = [row for row in summary.rows if row.arm.tier <= setting.tiers or row.searched]
+        summary.rows = [row for row in summary.rows if row.arm.tier <= setting.tiers or row.tried]
         found.append(summary)
     return found
 
@@ -234,6 +241,7 @@ def queue_options(arguments: argparse.Namespace, setting: Setting) -> Options:
         lanes=lanes(arguments.lanes, setting.threads),
         hours=arguments.hours,
         pairs=arguments.pairs.resolve() if arguments.pairs else None,
+        tasks=arguments.tasks.resolve() if arguments.tasks else None,
     )
 
 
@@ -268,6 +276,16 @@ def run(arguments: argparse.Namespace, setting: Setting, settings: dict[str, Set
     return 1 if queue.given_up() else 0
 
 
+def whales(directory: Path) -> Path:
+    """A task in place of SST-2: whether a line of the samples has a whale in it."""
+    lines = [line.strip() for path in sorted((ROOT / "samples" / "moby-dick").glob("*")) for line in path.open()]
+    rows = [f"{line.replace(chr(9), ' ')}\t{int('whale' in line.lower())}\n" for line in lines if line]
+    (directory / TASKS[0]).mkdir(parents=True)
+    for first, name in enumerate(("train", "dev", "test")):
+        (directory / TASKS[0] / f"{name}.tsv").write_text("".join(rows[first::3][:200]), encoding="utf-8")
+    return directory
+
+
 def quick() -> None:
     """Shards of samples/, both lanes, search, seeds, parts of a budget, report."""
     settings = read_settings()
@@ -285,7 +303,8 @@ def quick() -> None:
         price(home / "shards", setting, arms, results.path, 1)
         setting = replace(setting, prices=read_prices(results.path, setting.name))
         place = here(home / "shards", setting)
-        options = Options(home / "shards", home / "work", lanes(2, 1), probe_steps=2, band_words=3)
+        tasks = whales(home / "tasks")
+        options = Options(home / "shards", home / "work", lanes(2, 1), tasks=tasks, probe_steps=2, band_words=3)
         levels = measure_levels(home / "shards", setting, place, results.path)
         Queue(options, results).run(lambda losses, seen: pending(arms, setting, place, losses, seen))
         summary = summarise(results, arms, setting, place, levels)
@@ -312,6 +331,11 @@ def main() -> int:
         setting, results = settings[asked.setting], Results(asked.results)
         if asked.report:
             report(results, settings, asked.setting)
+            return 0
+        if asked.late:
+            if not asked.tasks:
+                raise ArmError("--late: name --tasks DIR")
+            print(f"{tune_late(results, asked.work, asked.tasks)} runs fine-tuned")
             return 0
         if not asked.data:
             print(f"error: {HOW}", file=sys.stderr)

@@ -1,21 +1,24 @@
 """What is measured of a run's final weights, beside its held-out loss: `siliang-trainer evaluate`'s own functions.
 
 Words by frequency band, minimal pairs, and the masked-LM loss of a head trained for a fixed number of steps on the
-frozen encoder, which is the one measure that tasks without a masked-LM head share with the others. None of it takes
-time from the run's budget.
+frozen encoder, which tasks without a masked-LM head share with the others; so they do fine-tuning (tuned.py). None of
+it takes time from the run's budget.
 """
 
 from pathlib import Path
 from typing import Any
 
 from benchmarks.ablations.plan import Job
+from benchmarks.ablations.tuned import finetuned
 
 
 def measure(run: Path, job: Job, order: dict[str, Any]) -> dict[str, Any]:
-    """{bands: {band: nats a piece}, target_bands, minimal_pairs: {mean, paradigms}, probe: {held_out_loss, ...}}.
+    """{bands: {band: nats a piece}, target_bands, minimal_pairs: {mean, paradigms}, probe: {held_out_loss, ...},
+    finetuned: {task: scores}}.
 
     Runs of a search are measured only where they are judged by the probe. `order` holds `probe_steps` (0: none),
-    `pairs` (a directory of minimal pairs, or None), `pairs_limit` (of each paradigm) and `band_words`.
+    `pairs` (a directory of minimal pairs, or None), `pairs_limit` (of each paradigm), `tasks` (a directory of labelled
+    texts, or None) and `band_words`.
     """
     from trainer.evaluate.evaluation import Wanted, evaluate
     from trainer.evaluate.probe import ProbeSettings
@@ -34,6 +37,8 @@ def measure(run: Path, job: Job, order: dict[str, Any]) -> dict[str, Any]:
             probe=ProbeSettings(steps=order["probe_steps"]),
         )
         found |= small(evaluate(run, wanted))
+    if order.get("tasks") and reported:
+        found["finetuned"] = finetuned(run, job, Path(order["tasks"]))
     return found
 
 

@@ -47,6 +47,7 @@ class Options:
     hours: float | None = None
     pairs: Path | None = None
     pairs_limit: int | None = 200
+    tasks: Path | None = None
     probe_steps: int = 1000
     band_words: int = 200
     child: Sequence[str] = (sys.executable, "-m", "benchmarks.ablations.child")
@@ -145,6 +146,7 @@ class Queue:
             "shards": str(options.shards),
             "pairs": str(options.pairs) if options.pairs else None,
             "pairs_limit": options.pairs_limit,
+            "tasks": str(options.tasks) if options.tasks else None,
             "probe_steps": options.probe_steps,
             "band_words": options.band_words,
         }

@@ -4,96 +4,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.ablations.summary import BASELINE, MODERN, TOGETHER, Row, Summary
+from benchmarks.ablations.summary import BASELINE, MODERN, TOGETHER, Summary
+from benchmarks.ablations.tables import budgets_table, main_table, measures_table, searches_table
 
-BANDS_HEADER = "words by frequency band, mean over seeds; nats a piece"
-
-
-def number(value: float | None, form: str = ".3f") -> str:
-    return "" if value is None else format(value, form)
-
-
-def loss_cell(row: Row) -> str:
-    if row.loss is None:
-        return row.status
-    spread = f" ± {row.spread:.3f}" if row.spread is not None else ""
-    judged = " by the probe" if row.arm.judge == "probe" else ""
-    return f"{row.loss:.3f}{spread} ({len(row.seeds)}){judged}"
-
-
-def seconds_cell(summary: Summary, row: Row) -> str:
-    target = summary.target(BASELINE)
-    if target is None or row.loss is None or row.arm.judge == "probe":
-        return ""
-    found = row.seconds_to(target, summary.setting.seconds)
-    return "never" if found is None else f"{found[0]:,.0f} ({found[1]})"
-
-
-def difference_cell(summary: Summary, row: Row) -> str:
-    found = summary.difference(row)
-    if found is None:
-        return ""
-    spread = f" ± {found[1]:.3f}" if found[1] is not None else ""
-    return f"{found[0]:+.3f}{spread} to {row.arm.against}"
-
-
-def left_cell(summary: Summary, row: Row) -> str:
-    if not row.curve or summary.levels is None:
-        return ""
-    return " / ".join("never" if time is None else f"{time:,.0f}" for time in summary.left(row))
-
-
-def main_table(summary: Summary, titles: bool = False) -> list[list[str]]:
-    """A row an arm, after a head; with `titles` its name is followed by what it is."""
-    head = [
-        "arm", "loss, nats (seeds)", "difference", "s to BERT's loss", "left plateau 1 / 2, s", "tokens/s",
-        "rate", "choice", "searched",
-    ]  # fmt: skip
-    body = [
-        [
-            f"`{row.arm.name}` {row.arm.title}" if titles else row.arm.name,
-            loss_cell(row),
-            difference_cell(summary, row),
-            seconds_cell(summary, row),
-            left_cell(summary, row),
-            number(row.average("result", "priced_tokens_per_second"), ",.0f"),
-            number(row.rate, "g"),
-            row.choice or "",
-            str(row.searched) if row.searched else "",
-        ]
-        for row in summary.rows
-    ]
-    return [head, *body]
-
-
-def measures_table(summary: Summary) -> list[list[str]]:
-    """Bands, minimal pairs and the probe, of the arms that have any; only a head without them."""
-    rows = [row for row in summary.rows if row.runs]
-    bands: list[str] = []
-    for row in rows:
-        for run in row.runs:
-            bands += [band for band in run.get("measures", {}).get("bands", {}) if band not in bands]
-    head = ["arm", *bands, "pairs correct", "probe's loss", "probe's bands"]
-    body = []
-    for row in rows:
-        cells = [number(row.average("measures", "bands", band)) for band in bands]
-        pairs = row.average("measures", "minimal_pairs", "mean")
-        probe = row.average("measures", "probe", "held_out_loss")
-        judged = "yes" if row.arm.judge == "probe" else ""
-        if any(cells) or pairs is not None or probe is not None:
-            body.append([row.arm.name, *cells, number(pairs, ".1%"), number(probe), judged])
-    return [head, *body]
-
-
-def budgets_table(summary: Summary) -> list[list[str]]:
-    """Losses of runs at parts of the budget."""
-    rows = [row for row in summary.rows if len(row.shares) > 1]
-    head = ["arm", "share of the budget", "loss, nats (seeds)"]
-    return [head] + [
-        [row.arm.name, f"{share:.2f}", f"{sum(losses) / len(losses):.3f} ({len(losses)})"]
-        for row in rows
-        for share, losses in sorted(row.shares.items(), reverse=True)
-    ]
+MEASURES = "beside the loss, means over seeds: nats a piece of words by frequency band; shares of pairs and of labels"
+SEARCHES = "searches: losses of single runs at each rate, the one that was taken in bold"
 
 
 def markdown(table: Sequence[Sequence[str]]) -> str:
@@ -139,10 +54,19 @@ def ratios(summary: Summary) -> str:
     return "; ".join(told) + "."
 
 
+def further(summary: Summary) -> list[tuple[list[list[str]], str]]:
+    """(table, title) of those that are left out as long as they have a head alone."""
+    return [
+        (budgets_table(summary), "parts of the budget"),
+        (measures_table(summary), MEASURES),
+        (searches_table(summary), SEARCHES),
+    ]
+
+
 def section(summary: Summary, plot: str | None) -> str:
     """Markdown of one setting."""
     parts = [heading(summary), markdown(main_table(summary, titles=True)), ratios(summary)]
-    for table, title in ((budgets_table(summary), "Parts of the budget"), (measures_table(summary), BANDS_HEADER)):
+    for table, title in further(summary):
         if len(table) > 1:
             parts += [f"{title[0].upper()}{title[1:]}:", markdown(table)]
     if plot:
@@ -153,7 +77,7 @@ def section(summary: Summary, plot: str | None) -> str:
 def text(summary: Summary) -> str:
     """The same for a terminal."""
     parts = [f"== {summary.setting.name}: {heading(summary)}", plain(main_table(summary)), ratios(summary)]
-    parts += [plain(table) for table in (budgets_table(summary), measures_table(summary)) if len(table) > 1]
+    parts += [f"{title}\n{plain(table)}" for table, title in further(summary) if len(table) > 1]
     return "\n\n".join(parts)
 
 

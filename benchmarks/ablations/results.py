@@ -62,6 +62,17 @@ class Results:
         record["runs"].append(run)
         write_json(self.path / f"{name}.json", record)
 
+    def tell(self, digest: str, measures: Record) -> None:
+        """Adds measures to a job's last run that counts."""
+        run = self.good(digest)
+        assert run is not None
+        run["measures"] = run.get("measures", {}) | measures
+        record = self.records[digest]
+        write_json(self.path / f"{as_job(record['job']).name}.json", record)
+
+    def jobs(self) -> dict[str, Job]:
+        return {digest: as_job(record["job"]) for digest, record in self.records.items()}
+
     def good(self, digest: str) -> Record | None:
         """The last run of a job that counts."""
         runs = self.records.get(digest, {"runs": []})["runs"]

@@ -17,3 +17,5 @@ def test_quick(root: Path) -> None:
     told = json.loads(done.stdout.splitlines()[-1])
     assert {name: arm["seeds"] for name, arm in told["arms"].items()} == {"bert": 1, "tupe-a": 1}
     assert all(arm["loss"] for arm in told["arms"].values())
+    assert done.stdout.count("sst2, fine-tuned") == 1
+    assert "searches: losses of single runs" in done.stdout

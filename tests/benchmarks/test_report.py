@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.ablations import tuned
 from benchmarks.ablations.plan import Place, pending, search
 from benchmarks.ablations.plots import plot
 from benchmarks.ablations.prices import Price, Prices
-from benchmarks.ablations.report import DocumentError, main_table, refresh, section, text
+from benchmarks.ablations.report import DocumentError, refresh, section, text
 from benchmarks.ablations.results import Results, read_table, write_table
 from benchmarks.ablations.summary import best_place, summarise
+from benchmarks.ablations.tables import main_table, measures_table, searches_table
 
 LEVELS = {"unigram_entropy": 5.5, "order_free": 5.0}
 FINAL = {"bert": 4.0, "rope": 3.5, "all": 3.0}
@@ -210,3 +212,37 @@ def test_a_setting_takes_choices_that_were_searched_at_other_prices(script, tmp_
     assert (arm.waits, [choice.name for choice in arm.choices]) == (None, ["sinusoids"])
     bare = settings | {"first": replace(settings["first"], prices=None)}
     assert script.arms_for(settings["second"], bare, place, losses, ["bert"])[0].waits
+
+
+def test_the_searches_are_told(results, arms, setting, place) -> None:
+    """The steps of the rate as they were tried, the best in bold; a choice at the best rate."""
+    table = searches_table(summarise(results, arms, setting, place, LEVELS))
+    assert table[0] == ["arm", "choice", "0.0001", "0.0002", "0.0004", "0.0008", "0.0016"]
+    assert table[1] == ["bert", "as it is", "", "4.001", "4.000", "**4.000**", "4.001"]
+    assert [row[0] for row in table[1:]] == ["bert", "rope", "all"]
+
+
+def test_runs_are_fine_tuned_late(results, arms, setting, place, tmp_path: Path, monkeypatch) -> None:
+    """Those of which weights are left, once each; the table has the mean over seeds when all of them were."""
+    asked = []
+
+    def finetuned(run: Path, job, tasks: Path) -> dict:
+        asked.append(job.name)
+        score = {"median": 0.7 + job.seed / 100, "least": 0.6, "greatest": 0.8}
+        return {"sst2": {"learning_rate": 1e-3, "valid": score, "test": score}}
+
+    def column() -> dict[str, str]:
+        head, *rows = measures_table(summarise(Results(results.path), arms, setting, place, LEVELS))
+        return {row[0]: row[head.index("sst2, fine-tuned")] for row in rows}
+
+    monkeypatch.setattr(tuned, "finetuned", finetuned)
+    assert tuned.tune_late(results, tmp_path, tmp_path) == 0
+    names = [job.name for job in results.jobs().values() if (job.arm, job.kind) == ("bert", "report")]
+    for number, name in enumerate(names):
+        (tmp_path / name / "run").mkdir(parents=True)
+        (tmp_path / name / "run" / "model.safetensors").write_bytes(b"")
+        assert column() == {"bert": "", "rope": "", "all": ""}
+        assert tuned.tune_late(Results(results.path), tmp_path, tmp_path, lambda line: None) == 1
+        assert asked == names[: number + 1]
+    assert column() == {"bert": "72.0%", "rope": "", "all": ""}
+    assert tuned.tune_late(Results(results.path), tmp_path, tmp_path) == 0
