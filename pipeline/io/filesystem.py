@@ -6,7 +6,7 @@ import os
 import posixpath
 import re
 from pathlib import Path
-from typing import IO
+from typing import Any
 from uuid import uuid4
 
 import fsspec
@@ -14,6 +14,8 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 _LOCAL = LocalFileSystem()
+_WHOLE = {"s3", "s3a", "gs", "gcs"}
+"""Stores where an object appears when its upload is complete: no temporary name, and no copy to rename it."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -141,7 +143,8 @@ def local_copy(path: str, directory: Path) -> Path:
 
 
 class AtomicFile(io.RawIOBase):
-    """Writes under a temporary name beside the target; the rename on a clean close commits it.
+    """Writes under a temporary name beside the target; the rename on a clean close commits it. S3 and Google's storage
+    rename by copying, and show no object before its upload is complete: there it is the upload's end that commits.
 
     Counts bytes and sha256 while writing, so that no file is read again to be listed. Each attempt has its own
     temporary name: two attempts at one file (a retry beside a zombie) never mix, and both end with equal bytes.
@@ -151,10 +154,16 @@ class AtomicFile(io.RawIOBase):
         self.path = path
         self._fs, self._inner = resolve(path)
         self._fs.makedirs(posixpath.dirname(self._inner), exist_ok=True)
-        self._temporary = posixpath.join(
-            posixpath.dirname(self._inner), f".{posixpath.basename(self._inner)}.{uuid4().hex}.tmp"
-        )
-        self._handle: IO[bytes] = self._fs.open(self._temporary, "wb")
+        protocols = self._fs.protocol
+        self._whole = not _WHOLE.isdisjoint([protocols] if isinstance(protocols, str) else protocols)
+        self._temporary = self._inner
+        if not self._whole:
+            name = f".{posixpath.basename(self._inner)}.{uuid4().hex}.tmp"
+            self._temporary = posixpath.join(posixpath.dirname(self._inner), name)
+        self._handle: Any = self._fs.open(self._temporary, "wb")
+        if self._whole:
+            # Closed by whom it may, the garbage collector too, nothing half written appears.
+            self._handle.autocommit = False
         self._hash = hashlib.sha256()
         self.bytes = 0
 
@@ -173,16 +182,23 @@ class AtomicFile(io.RawIOBase):
         return self._hash.hexdigest()
 
     def commit(self) -> None:
+        if self._whole:
+            self._handle.autocommit = True
         self._handle.close()
         if isinstance(self._fs, LocalFileSystem):
             os.replace(self._temporary, self._inner)
-        else:
+        elif not self._whole:
             self._fs.mv(self._temporary, self._inner)
         super().close()
 
     def abandon(self) -> None:
         """Closes and removes what was written; the target is untouched."""
         if not self.closed:
+            if self._whole:
+                self._handle.discard()
+                self._handle.closed = True
+                super().close()
+                return
             self._handle.close()
             if self._fs.exists(self._temporary):
                 self._fs.rm(self._temporary)
