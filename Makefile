@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 # Every test and demo process computes on its own core; two processes with two threads each only wait for one another.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install demo test test-slow test-flink test-spark test-release build sbom docs lint format bench clean
+.PHONY: install demo test test-slow test-flink test-spark test-gs test-release build sbom docs lint format bench clean
 
 install: $(STAMP)
 
@@ -42,6 +42,11 @@ test-slow: install
 # JAR: file of Beam's job server, such as beam-runners-flink-1.20-job-server-2.77.0.jar.
 test-flink: install
 	SILIANG_FLINK_JAR=$(JAR) $(BIN)/python -m pytest -m cluster -k flink -rs
+
+# Google's storage: an emulator and the driver, which nothing else here needs.
+test-gs: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check gcsfs gcp-storage-emulator
+	$(BIN)/python -m pytest -m slow tests/end_to_end/test_gs.py -rs
 
 test-spark: install
 	SILIANG_SPARK_JAR=$(JAR) $(BIN)/python -m pytest -m cluster -k spark -rs

@@ -24,7 +24,7 @@ from pipeline.console import (
     out,
     write_json,
 )
-from schemas.manifest import ManifestError, read_manifest, verify_files
+from schemas.manifest import ManifestError, read_manifest
 from schemas.shard import SchemaError
 
 logging.disable(logging.WARNING)  # importing Beam without its Google extra warns on every start
@@ -59,6 +59,8 @@ from pipeline.schema_command import schema  # noqa: E402
 from pipeline.text.rules import RuleError, check_rules_config, describe_rules  # noqa: E402
 from pipeline.tune import render_tuning  # noqa: E402
 from pipeline.tune import tune as run_tune  # noqa: E402
+from pipeline.verification import read_any_manifest  # noqa: E402
+from pipeline.verification import verify as verify_output  # noqa: E402
 from pipeline.words.vocabulary import VocabularyError  # noqa: E402
 from pipeline.workspace import OutputError  # noqa: E402
 
@@ -197,10 +199,12 @@ def inspect(
 
 
 @app.command()
-def verify(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A prepared corpus.")]) -> None:
+def verify(
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="A prepared corpus, here or behind a URL.")],
+) -> None:
     """Check every file against the manifest."""
-    manifest = read_manifest(directory)
-    problems = [(entry, problem) for entry, problem in verify_files(directory, manifest) if problem]
+    manifest = read_any_manifest(directory)
+    problems = [(entry, problem) for entry, problem in verify_output(directory, manifest) if problem]
     for entry, problem in problems:
         typer.echo(f"{directory}/{entry.path}: {problem}", err=True)
     if problems:

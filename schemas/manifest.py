@@ -5,7 +5,9 @@ It holds no times, hosts or absolute paths, so that equal input and config give 
 
 import hashlib
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 SCHEMA = "siliang/1"
 """Name and major version of the contract; a reader refuses a newer major version."""
+
+_STORE = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)")
 
 
 class ManifestError(ValueError):
@@ -137,6 +141,10 @@ def read_manifest(directory: str | Path) -> Manifest:
         data = path.read_bytes()
     except OSError as error:
         reason = "no manifest.json here; an unfinished or foreign directory" if not path.exists() else str(error)
+        if store := _STORE.match(str(directory)):
+            # pathlib made one slash of two.
+            directory = f"{store[1]}://{store[2]}"
+            reason = "this command reads directories of this machine; copy it here (`verify` and `train` take URLs)"
         raise ManifestError(f"{directory}: {reason}") from error
     return parse_manifest(data, str(path))
 
@@ -158,11 +166,15 @@ def verify_files(directory: str | Path, manifest: Manifest) -> Iterator[tuple[Fi
     """Checks every listed file; yields (entry, problem), problem None where it is sound."""
     for entry in manifest.files:
         path = Path(directory) / entry.path
-        if not path.is_file():
-            yield entry, "missing"
-        elif (size := path.stat().st_size) != entry.bytes:
-            yield entry, f"{size:,} bytes, the manifest says {entry.bytes:,}"
-        elif (digest := file_digest(path)) != entry.sha256:
-            yield entry, f"sha256 {digest[:12]}..., the manifest says {entry.sha256[:12]}..."
-        else:
-            yield entry, None
+        yield entry, problem_of(entry, path.stat().st_size if path.is_file() else None, partial(file_digest, path))
+
+
+def problem_of(entry: FileEntry, size: int | None, digest: Callable[[], str]) -> str | None:
+    """What is wrong with a file of so many bytes (None: there is none), whose digest is asked for if need be."""
+    if size is None:
+        return "missing"
+    if size != entry.bytes:
+        return f"{size:,} bytes, the manifest says {entry.bytes:,}"
+    if (found := digest()) != entry.sha256:
+        return f"sha256 {found[:12]}..., the manifest says {entry.sha256[:12]}..."
+    return None

@@ -129,7 +129,8 @@ def open_arrow(path: str) -> pa.ipc.RecordBatchFileReader:
     fs, inner = resolve(path)
     if isinstance(fs, LocalFileSystem):
         return pa.ipc.open_file(pa.memory_map(inner, "r"))
-    return pa.ipc.open_file(pa.PythonFile(fs.open(inner, "rb"), mode="r"))
+    # Arrow does not close what it is given: no cache with tasks of its own, as gcsfs has by default.
+    return pa.ipc.open_file(pa.PythonFile(fs.open(inner, "rb", cache_type="readahead"), mode="r"))
 
 
 def local_copy(path: str, directory: Path) -> Path:

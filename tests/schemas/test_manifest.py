@@ -1,6 +1,7 @@
 """The manifest: round trip, refusal of what cannot be read, verification of files."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -92,3 +93,9 @@ def test_verification_names_each_problem(tmp_path, manifest):
     assert found[1] == "missing"
     (tmp_path / "train/b").write_bytes(b"short")
     assert "5 bytes, the manifest says 700" in [p for _, p in verify_files(tmp_path, manifest)][1]
+
+
+@pytest.mark.parametrize("url", ["gs://bucket/out", "s3://bucket/out/"])
+def test_a_url_is_told_to_be_one(url):
+    with pytest.raises(ManifestError, match=f"{url.rstrip('/')}: this command reads directories of this machine"):
+        read_manifest(Path(url))

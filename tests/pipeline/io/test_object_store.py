@@ -5,9 +5,12 @@ import hashlib
 import os
 
 import pytest
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.io import filesystem
 from pipeline.io.filesystem import AtomicFile
+from schemas.manifest import Counts, FileEntry, Manifest
 
 moto_server = pytest.importorskip("moto.server", reason="needs moto[server]")
 s3fs = pytest.importorskip("s3fs", reason="needs s3fs")
@@ -78,3 +81,32 @@ def test_a_file_that_nobody_closes_does_not_appear(bucket, size: int) -> None:
     del handle
     gc.collect()
     assert files.find("here") == []
+
+
+def test_verify_reads_a_bucket(bucket) -> None:
+    url, files = bucket
+
+    def verify() -> tuple[int, str]:
+        done = CliRunner().invoke(app, ["verify", f"{url}/out"])
+        return done.exit_code, done.output
+
+    entries = []
+    for name in ("train/a", "train/b", "train/c", "train/d"):
+        with AtomicFile(f"{url}/out/{name}") as handle:
+            handle.write(name.encode() * 100)
+        entries.append(FileEntry(path=name, sha256=handle.sha256, bytes=handle.bytes))
+    counts = Counts(input=1, kept=1)
+    manifest = Manifest(
+        config={}, versions={}, fingerprints={}, counts=counts, sources={"s": counts}, rules={}, files=entries,
+        vocabulary_size=300, tokens=0,
+    )  # fmt: skip
+    filesystem.write_atomic(f"{url}/out/manifest.json", manifest.to_bytes())
+    assert verify() == (0, "4 files, 2,800 bytes: all sound\n")
+    files.pipe_file("here/out/train/b", b"train/x" * 100)
+    files.pipe_file("here/out/train/c", b"short")
+    files.rm("here/out/train/d")
+    code, told = verify()
+    assert code == 1
+    assert [line.partition(": ")[0] for line in told.splitlines()[:3]] == [f"{url}/out/train/{n}" for n in "bcd"]
+    for words in ("sha256", "5 bytes, the manifest says 700", "missing", "3 of 4 files are not sound"):
+        assert words in told
