@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 from types import FrameType
 
 from pipeline.console import out
@@ -47,10 +48,16 @@ def serve(directory: Path, port: int, progress: StageProgress) -> None:
             except OSError as error:
                 raise ServeError(f"--serve {port}: {HOST} port {port}: {error.strerror}; name another") from error
             with server:
-                out.print(f"{server.url}  report and search of {len(index):,} records; Ctrl-C ends", soft_wrap=True)
+                # This thread waits and does nothing else: an interrupt that meets it in a callback would be lost.
+                serving = Thread(target=server.serve_forever, daemon=True)
+                serving.start()
                 try:
-                    server.serve_forever()
+                    out.print(f"{server.url}  report and search of {len(index):,} records; Ctrl-C ends", soft_wrap=True)
+                    Event().wait()
                 except KeyboardInterrupt:
                     out.print("stopped")
+                finally:
+                    server.shutdown()
+                    serving.join()
         finally:
             index.close()
