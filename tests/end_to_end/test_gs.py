@@ -3,15 +3,14 @@
 Needs what Siliang's tests do not install: `make test-gs`.
 """
 
-import json
-import os
 import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
 import pytest
+
+from .bucket import prepare, run
 
 pytest.importorskip("gcp_storage_emulator", reason="needs gcp-storage-emulator: make test-gs")
 gcsfs = pytest.importorskip("gcsfs", reason="needs gcsfs: make test-gs")
@@ -54,26 +53,11 @@ def store(raw):
         process.wait()
 
 
-def run(root: Path, environment: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", *map(str, arguments)]
-    return subprocess.run(command, cwd=root, env=os.environ | environment, capture_output=True, text=True, timeout=800)
-
-
 def test_prepare_verify_and_train_on_gs(store, prepared, root, config_file, tmp_path):
     environment, files = store
-    done = run(
-        root, environment, "pipeline", "prepare", "gs://siliang/raw", "--output", "gs://siliang/out",
-        "--config", config_file, "--workers", 2, "--progress", "none",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    done = prepare(root, environment, files, "gs", config_file, prepared)
     assert "Traceback" not in done.stderr
     assert "Task was destroyed" not in done.stderr
-    files.invalidate_cache()
-    ours, theirs = (
-        json.loads(data) for data in (files.cat("siliang/out/manifest.json"), (prepared / "manifest.json").read_bytes())
-    )
-    assert ours == theirs, "the same bytes as from and to a local disk"
-    assert not [path for path in files.find("siliang/out") if path.endswith(".tmp")]
     done = run(root, environment, "pipeline", "verify", "gs://siliang/out")
     assert (done.returncode, "all sound" in done.stdout) == (0, True), done.stderr
     settings = [part for value in ("schedule.by=steps", "schedule.steps=3") for part in ("--set", value)]

@@ -1,14 +1,14 @@
 """The whole of prepare and train with everything behind s3://, on an S3 server that runs here."""
 
 import json
-import os
 import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
 import pytest
+
+from .bucket import prepare, run
 
 pytest.importorskip("moto.server", reason="needs moto[server]")
 s3fs = pytest.importorskip("s3fs", reason="needs s3fs")
@@ -51,24 +51,9 @@ def store(raw):
         process.wait()
 
 
-def run(root: Path, environment: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", *map(str, arguments)]
-    return subprocess.run(command, cwd=root, env=os.environ | environment, capture_output=True, text=True, timeout=800)
-
-
 def test_prepare_and_train_read_and_write_s3(store, prepared, root, config_file, tmp_path):
     environment, files = store
-    done = run(
-        root, environment, "pipeline", "prepare", "s3://siliang/raw", "--output", "s3://siliang/out",
-        "--config", config_file, "--workers", 2, "--progress", "none",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    files.invalidate_cache()
-    ours, theirs = (
-        json.loads(data) for data in (files.cat("siliang/out/manifest.json"), (prepared / "manifest.json").read_bytes())
-    )
-    assert ours == theirs, "the same bytes as from and to a local disk"
-    assert not [path for path in files.find("siliang/out") if path.endswith(".tmp")]
+    prepare(root, environment, files, "s3", config_file, prepared)
     page = files.cat("siliang/out/report/index.html")
     assert page.startswith(b"<!doctype html>") or b"<html" in page[:200]
     told = json.loads(files.cat("siliang/out/report/report.json"))
