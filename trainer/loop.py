@@ -34,7 +34,7 @@ from trainer.optim import (
     set_learning_rate,
 )
 from trainer.parts import PartSums
-from trainer.precision import Precision, autocast
+from trainer.precision import DTYPES, Precision, autocast
 from trainer.progress import ProgressLine, describe
 from trainer.tasks.task import Task
 
@@ -99,7 +99,7 @@ class Trainer:
         """Trains this model from now on, with fresh optimisers and averages; counters and methods' states go on."""
         self.model = model
         self.forward: Callable[[Batch], Any] = model
-        self.optimizers = build_optimizers(model, self.config.optimizer)
+        self.optimizers = build_optimizers(model, self.config.optimizer, DTYPES[self.precision])
         self.averages = Averages(model, self.config.optimizer.ema) if self.config.optimizer.ema else None
         notes = model.encoder.notes
         self.notes = None if notes is None else NoteTaker(notes, self.config.notes.gamma, self.world)

@@ -37,8 +37,11 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ad
     return _adamw(parameter_groups(model, config.weight_decay, config.decay), config)
 
 
-def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
-    """[AdamW], or [AdamW, Muon], each parameter in one of them. Muon takes the matrices inside `layers`."""
+def build_optimizers(
+    model: nn.Module, config: OptimizerConfig, dtype: torch.dtype = torch.float32
+) -> list[torch.optim.Optimizer]:
+    """[AdamW], or [AdamW, Muon], each parameter in one of them. Muon takes the matrices inside `layers` and multiplies
+    them in `dtype`; states are as precise as the parameters."""
     if config.kind == "adamw":
         return [build_optimizer(model, config)]
     muon: dict[int, list[nn.Parameter]] = {}
@@ -52,7 +55,8 @@ def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.op
     matrices = [{"params": parameters, "parts": parts} for parts, parameters in sorted(muon.items())]
     optimizers: list[torch.optim.Optimizer] = [_adamw([group for group in groups if group["params"]], config)]
     if matrices:
-        optimizers.append(Muon(matrices, config.muon_learning_rate, config.muon_momentum, config.weight_decay))
+        rate, momentum = config.muon_learning_rate, config.muon_momentum
+        optimizers.append(Muon(matrices, rate, momentum, config.weight_decay, dtype))
     return optimizers
 
 

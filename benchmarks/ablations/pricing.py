@@ -16,6 +16,8 @@ INTERVAL = 10
 """Steps between two records of the log, the smallest time that is measured."""
 SKIPPED, COUNTED = 4, 10
 """Intervals: of a warming run, and of those that count."""
+ANCHORS = 3
+"""Configs of a list that are measured again beside new ones."""
 WARM_STEP = 2 * INTERVAL + 5
 
 
@@ -81,3 +83,20 @@ def measure(
             "rounds": [round(median(part), 7) for part in taken[digest]],
         }
     return found
+
+
+def on_list(found: Mapping[str, Mapping[str, Any]], known: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+    """The new ones of these measurements at the speed that the machine had when the list was begun: times the median of
+    (listed seconds, seconds now) over the configs that are on it.
+
+    Args:
+        known: key -> seconds a step on the list.
+    """
+    ratios = [known[digest] / entry["step"] for digest, entry in found.items() if digest in known]
+    scale = round(median(ratios), 4) if ratios else 1.0
+
+    def scaled(entry: Mapping[str, Any]) -> dict[str, Any]:
+        step, once = round(entry["step"] * scale, 7), round(entry["once"] * scale, 3)
+        return {**entry, "step": step, "once": once, "scale": scale}
+
+    return {digest: scaled(entry) for digest, entry in found.items() if digest not in known}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.ablations.plan import make_job, to_price, unpriced
 from benchmarks.ablations.prices import Bill, Price, Prices, Unpriced, add_prices, bill, key, phases, read_prices, spend
-from benchmarks.ablations.pricing import times_of
+from benchmarks.ablations.pricing import on_list, times_of
 
 GROWING = {"model.layers": 4, "growth.depths": [1, 2, 4], "growth.at": [0.125, 0.3]}
 
@@ -87,3 +87,14 @@ def test_what_has_no_price_waits(arm, setting, place, tmp_path: Path) -> None:
 def test_intervals_of_a_log() -> None:
     lines = [{"kind": "train", "step": s, "seconds": t} for s, t in ((10, 1.0), (20, 3.0), (40, 4.0))]
     assert times_of([{"kind": "held_out", "step": 0, "seconds": 0.0}, *lines]) == pytest.approx([0.1, 0.2, 0.05])
+
+
+def test_what_is_added_later_is_at_the_speed_of_the_list() -> None:
+    """Today the machine does the listed configs in 0.8, 0.9 and 0.5 of their seconds; the median counts."""
+    known = {"a": 0.10, "b": 0.20, "c": 0.40, "elsewhere": 1.0}
+    now = {"a": 0.08, "b": 0.18, "c": 0.20, "new": 0.27, "other": 0.09}
+    found = on_list({key: {"name": key, "step": step, "once": 4.0} for key, step in now.items()}, known)
+    assert list(found) == ["new", "other"]
+    assert found["new"] == {"name": "new", "step": pytest.approx(0.27 / 0.8), "once": 5.0, "scale": 1.25}
+    first = on_list({"new": {"name": "new", "step": 0.5, "once": 0.0}}, {})
+    assert first["new"]["step"] == 0.5
