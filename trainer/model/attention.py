@@ -197,20 +197,24 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(inner, config.width)
         self.head_scale = nn.Parameter(torch.ones(self.heads)) if config.head_scale else None
 
-    def forward(self, h_BTD: Tensor, plan: AttentionPlan, read_M: Tensor | None = None) -> Tensor:
-        """The output at every position, or h_MD at the flat positions `read_M` alone."""
+    def forward(self, h_BTD: Tensor, plan: AttentionPlan) -> Tensor:
+        """The output at every position."""
+        return self.project(self.mix(h_BTD, plan))
+
+    def mix(self, h_BTD: Tensor, plan: AttentionPlan) -> Tensor:
+        """What each position gathers from the others: o_BTE, the heads beside one another."""
         if self.pruned:
             plan = plan.of_heads(self.kept_H)
         qkv_BTE = self.qkv(h_BTD)
         if plan.path == "written" and not torch.compiler.is_compiling():
             assert plan.bias_BHTT is not None
-            o_BTD = written_attention(qkv_BTE, plan.bias_BHTT, plan.rotation, plan.scale)
-        else:
-            # Also where a compiler sees the operations and fuses them itself.
-            q, k, v = qkv_BTE.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-            o_BTD = attend(q, k, v, plan).transpose(1, 2).flatten(2)
-        if read_M is not None:
-            o_BTD = at(o_BTD, read_M)
+            return written_attention(qkv_BTE, plan.bias_BHTT, plan.rotation, plan.scale)
+        # Also where a compiler sees the operations and fuses them itself.
+        q, k, v = qkv_BTE.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return attend(q, k, v, plan).transpose(1, 2).flatten(2)
+
+    def project(self, o_BTE: Tensor) -> Tensor:
+        """The output of what `mix` gathered, on each position alone: [B, T, D], or [M, D] of [M, E]."""
         if self.head_scale is not None:
-            o_BTD = (o_BTD.unflatten(-1, (self.heads, -1)) * self.head_scale.to(o_BTD.dtype)[:, None]).flatten(-2)
-        return self.out(o_BTD)
+            o_BTE = (o_BTE.unflatten(-1, (self.heads, -1)) * self.head_scale.to(o_BTE.dtype)[:, None]).flatten(-2)
+        return self.out(o_BTE)

@@ -27,11 +27,13 @@ def flops_per_token(config: ModelConfig, length: int, predicted_share: float, la
         length: T, tokens in a row; attention is counted over all of them, packed or not.
         predicted_share: share of the tokens whose prediction is asked for (0.15).
         last_share: of the tokens, those that go on behind the attention of the last layer. None: those that are
-            predicted, and all where there are notes, which look at the states of others (`Encoder.forward`).
+            predicted; where there are notes, which look at the states of others, all tokens do, forward alone
+            (`Encoder.forward`).
     """
     d = config.width
     if last_share is None:
-        last_share = predicted_share if config.notes is None else 1.0
+        seen = 0 if config.notes is None else 1 / (1 + BACKWARD)
+        last_share = predicted_share + seen
     shares = [*[1.0] * (config.layers - 1), last_share]
     layers = sum(layer_flops(config, number, length, share) for number, share in enumerate(shares))
     positions = 2 * length * d if config.positions in UNTIED else 0

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
-from trainer.model.attention import at
 from trainer.model.encoder import Encoder
 from trainer.model.notes import window_means
 
@@ -43,12 +42,13 @@ def encode_at(encoder: Encoder, batch: Rows, index_M: Tensor) -> Tensor:
 
 
 def encode_and_see(encoder: Encoder, batch: Rows, index_M: Tensor) -> tuple[Tensor, Tensor | None]:
-    """(h_MD at these flat positions, what rare words were seen as). Words are seen by states around them, so that with
-    some in the batch the last layer runs on all positions."""
+    """(h_MD at these flat positions, what rare words were seen as). Words are seen by states around them: with some in
+    the batch the last layer runs on all positions, but no gradient goes through the others."""
     if batch.words is None:
         return encode_at(encoder, batch, index_M), None
-    h_BTD = encode(encoder, batch)
-    return at(h_BTD, index_M), seen(h_BTD, batch)
+    around: list[Tensor] = []
+    h_MD = encoder(batch.tokens_BT, batch.segments_BT, batch.positions_BT, batch.words, read_M=index_M, around=around)
+    return h_MD, seen(around[0], batch)
 
 
 def seen(h_BTD: Tensor, batch: Rows) -> Tensor | None:

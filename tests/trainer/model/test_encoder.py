@@ -245,6 +245,37 @@ def test_states_that_are_asked_for_are_those_of_all_in_values_and_gradients(
     torch.testing.assert_close(h_MD, found[0][0], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_looking_at_all_states_changes_neither_those_asked_for_nor_a_gradient(
+    pack, make_config, norm, precision, recompute
+):
+    model = Encoder(make_config(norm=norm, positions="tupe-a", layers=2, dropout=0.0)).train()
+    model.recompute = recompute
+    rows, index_M = pack([[8], [3, 4], [2]], 8), torch.tensor([0, 3, 9, 10, 14, 17])
+    found, seen = [], []
+    for whole in (None, False, True):
+        around: list[torch.Tensor] = []
+        model.whole = bool(whole)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
+            h_MD = model(*rows, read_M=index_M, around=None if whole is None else around)
+        h_MD.float().square().sum().backward()
+        found.append((h_MD.detach(), [p.grad for p in model.parameters()]))
+        model.zero_grad()
+        seen += around
+    assert len(seen) == 2
+    model.whole = False
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
+        wanted = model(*rows).detach()
+    loose = {"rtol": 2e-2, "atol": 2e-2} if precision == torch.bfloat16 else {"rtol": 1e-5, "atol": 1e-6}
+    for states in seen:
+        assert not states.requires_grad
+        torch.testing.assert_close(states, wanted, **loose)
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=0)
+    torch.testing.assert_close(found[2][0], found[0][0], **loose)
+
+
 def test_no_position_asked_for(pack, make_config):
     model = Encoder(make_config())
     h_MD = model(*pack([[8]], 8), read_M=torch.zeros(0, dtype=torch.long))

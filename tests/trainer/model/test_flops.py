@@ -37,7 +37,9 @@ def test_count_by_hand():
     behind = 2 * 8 * 8 + 2 * 8 * 16 + 2 * 16 * 8
     assert flops_per_token(config, 10, 0.25) == 3 * (2 * layer - 0.75 * behind + 0.25 * head)
     noted = config.model_copy(update={"notes": NoteConfig(words=3)})
-    assert flops_per_token(noted, 10, 0.25) == 3 * (2 * layer + 0.25 * head)
+    # All tokens' states are looked at, without a gradient.
+    seen = behind + 3 * 0.25 * behind
+    assert flops_per_token(noted, 10, 0.25) == 3 * (2 * layer - behind + 0.25 * head) + seen
 
 
 @pytest.mark.parametrize("positions", sorted(POSITIONS))
