@@ -11,6 +11,14 @@ PRESET_TRAINING: Final[dict[str, dict[str, dict[str, Any]]]] = {
         # else uses that core each step waits for it (30,340 tokens/s became 1,496).
         "system": {"threads": 1},
     },
+    # The best combination of the fair test (benchmarks/ABLATION.md, `all`), which was measured in this setting alone.
+    "tiny-grown": {
+        "data": {"sequence_length": 32, "batch_rows": 32},
+        "growth": {"depths": [1, 2, 4], "at": [0.25, 0.5]},
+        "optimizer": {"kind": "muon", "learning_rate": 1e-3, "muon_learning_rate": 0.02},
+        "schedule": {"steps": 40_000, "warmup": 0.1},
+        "system": {"threads": 1},
+    },
     "small": {
         "data": {"sequence_length": 128, "batch_rows": 32},
         "optimizer": {"learning_rate": 7e-4},

@@ -59,6 +59,6 @@ def test_presets_are_valid_and_grow():
     with torch.device("meta"):
         encoders = [Encoder(config(**PRESETS[name])) for name in PRESETS]
     sizes = [sum(p.numel() for p in encoder.parameters()) for encoder in encoders]
-    assert list(PRESETS) == ["tiny", "small", "base", "large"]
-    assert sizes == sorted(sizes)
+    assert list(PRESETS) == ["tiny", "small", "base", "large", "tiny-grown"]
+    assert sizes[:4] == sorted(sizes[:4])
     assert sizes[2] > 85e6, "BERT-base has 85 M weights outside its embeddings"
