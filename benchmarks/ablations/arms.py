@@ -46,6 +46,8 @@ class Arm:
     """Config key -> its value over the searched rate."""
     shares: tuple[float, ...] = (1.0,)
     """Parts of the setting's budget; each is a run with a schedule of its own that ends there."""
+    finals: int = 0
+    """So many of the search's choices, the best ones, are decided between at the whole budget; 0: by the search."""
     missing: str | None = None
     """Why it cannot run with this version of the trainer."""
     waits: str | None = None
@@ -127,6 +129,7 @@ def read_arms(path: Path = DATA / "arms.toml") -> dict[str, Arm]:
             judge=table.get("judge", "held_out"),
             rate_keys=table.get("rate_keys", {LEARNING_RATE: 1.0}),
             shares=tuple(table.get("shares", [1.0])),
+            finals=table.get("finals", 0),
         )
     return arms
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.ablations.arms import Arm, Choice, Setting, together
@@ -40,7 +40,7 @@ class Job:
     arm: str
     choice: str
     kind: str
-    """'tune' or 'report'."""
+    """'tune', 'final' (of a search, at the whole budget) or 'report'."""
     rate: float
     seed: int
     seconds: float
@@ -146,11 +146,16 @@ class Search:
     rate: float | None
     tried: dict[tuple[str, float], float]
     """(choice, rate) -> loss."""
+    finals: dict[tuple[str, float], float] = field(default_factory=dict)
+    """The same at the whole budget."""
 
 
 def search(arm: Arm, setting: Setting, place: Place, losses: Losses) -> Search:
     """The same small search for every arm: the rate of the arm as it is, by steps of the grid until both neighbours
-    are worse; every other choice at that rate; the rate of the best choice again, if it is another one."""
+    are worse; every other choice at that rate; the rate of the best choice again, if it is another one.
+
+    Where the arm asks for finals, its best choices, each at its best rate, run for the whole budget on the search's
+    seed, and the best of those is taken: what helps a short run may not help a long one."""
     tried: dict[tuple[str, float], float] = {}
 
     def job(choice: Choice, rate: float) -> Job:
@@ -180,10 +185,23 @@ def search(arm: Arm, setting: Setting, place: Place, losses: Losses) -> Search:
         waits := still((best, rate) for rate in frontier(found[best.name], setting.rates, best_rate))
     ):
         return waits
-    name, rate = min(tried, key=lambda pair: (tried[pair], pair))
-    if not math.isfinite(tried[name, rate]):
+    ranked = sorted((loss, name, rate) for (name, rate), loss in tried.items() if math.isfinite(loss))
+    if not ranked:
         return Search([], None, None, tried)
-    return Search([], next(choice for choice in arm.choices if choice.name == name), rate, tried)
+    named = {choice.name: choice for choice in arm.choices}
+    best_rates: dict[str, float] = {}
+    for _, name, rate in ranked:
+        best_rates.setdefault(name, rate)
+    finalists = list(best_rates.items())[: arm.finals]
+    runs = {(n, r): make_job(setting, arm, named[n], r, place, "final", setting.tuning_seed) for n, r in finalists}
+    finals = {pair: losses[run.digest] for pair, run in runs.items() if run.digest in losses}
+    if waits := [run for pair, run in runs.items() if pair not in finals]:
+        return Search(waits, None, None, tried, finals)
+    decided = finals or {(ranked[0][1], ranked[0][2]): ranked[0][0]}
+    (name, rate), loss = min(decided.items(), key=lambda pair: (pair[1], pair[0]))
+    if not math.isfinite(loss):
+        return Search([], None, None, tried, finals)
+    return Search([], named[name], rate, tried, finals)
 
 
 def reported(arm: Arm, setting: Setting, place: Place, losses: Losses) -> list[Job]:

@@ -82,23 +82,40 @@ def key(values: Values) -> str:
     return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=6).hexdigest()
 
 
+FALL = 0.5
+"""Share of the budget's time over which a falling mask rate reaches its last."""
+
+
+def _grows(values: Values) -> bool:
+    return bool(values.get("growth.depths"))
+
+
+def _starts(values: Values) -> list[float]:
+    """Where phases begin, in shares of the budget's time."""
+    falls = [FALL] if "data.mask_rate_final" in values else []
+    grows = values["growth.at"] if _grows(values) else []
+    return sorted({0.0, *grows, *falls})
+
+
 def phases(values: Values) -> list[tuple[float, dict[str, Any]]]:
-    """(share of the budget's time, config of its steps): one, or one a depth, or two where the mask rate falls (which
-    it does over the first half: at the mean of both rates, then at the last)."""
+    """(share of the budget's time, config of its steps): one, or more where the model grows or the mask rate falls. A
+    falling rate counts as the mean of both rates until it has fallen."""
+    starts = _starts(values)
     plain = {name: value for name, value in values.items() if not name.startswith("growth.")}
-    depths = values.get("growth.depths")
-    if depths:
-        starts = [0.0, *values["growth.at"], 1.0]
-        shares = [end - start for start, end in pairwise(starts)]
-        # The last depth is the model's own: its step has the price of the same arm without growth.
-        shapes = [*({**plain, "model.layers": layers} for layers in depths[:-1]), plain]
-        return list(zip(shares, shapes, strict=True))
-    final = plain.pop("data.mask_rate_final", None)
-    if final is None:
-        return [(1.0, plain)]
     plain.pop("data.mask_rate_steps", None)
-    between = (plain["data.mask_rate"] + final) / 2
-    return [(0.5, {**plain, "data.mask_rate": rate}) for rate in (between, final)]
+    final = plain.pop("data.mask_rate_final", None)
+    depths = dict(zip([0.0, *values["growth.at"]], values["growth.depths"], strict=True)) if _grows(values) else {}
+    found = []
+    for start, end in pairwise([*starts, 1.0]):
+        own = dict(plain)
+        if final is not None:
+            own["data.mask_rate"] = (plain["data.mask_rate"] + final) / 2 if start < FALL else final
+        layers = [depth for at, depth in depths.items() if at <= start][-1:]
+        # The last depth is the model's own: its step has the price of the same arm without growth.
+        if layers and layers != list(depths.values())[-1:]:
+            own["model.layers"] = layers[0]
+        found.append((end - start, own))
+    return found
 
 
 def bill(values: Values, seconds: float, prices: Prices) -> Bill:
@@ -116,11 +133,11 @@ def bill(values: Values, seconds: float, prices: Prices) -> Bill:
 def spend(values: Values, bought: Bill) -> dict[str, Any]:
     """The config of a run of so many steps: what the values say in shares of time, in steps."""
     told = {**values, "schedule.by": "steps", "schedule.steps": bought.total}
-    ends = list(accumulate(bought.steps))[:-1]
-    if values.get("growth.depths"):
-        told["growth.at"] = [round(end / bought.total, 6) for end in ends]
+    ends = dict(zip(_starts(values)[1:], accumulate(bought.steps), strict=False))
+    if _grows(values):
+        told["growth.at"] = [round(ends[start] / bought.total, 6) for start in values["growth.at"]]
     if "data.mask_rate_final" in values:
-        told["data.mask_rate_steps"] = ends[0]
+        told["data.mask_rate_steps"] = ends[FALL]
     return told
 
 

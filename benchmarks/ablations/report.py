@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.ablations.summary import BASELINE, MODERN, TOGETHER, Summary
-from benchmarks.ablations.tables import budgets_table, main_table, measures_table, searches_table
+from benchmarks.ablations.tables import budgets_table, finals_table, main_table, measures_table, searches_table
 
 MEASURES = "beside the loss, means over seeds: nats a piece of words by frequency band; shares of pairs and of labels"
 SEARCHES = "searches: losses of single runs at each rate, the one that was taken in bold"
+FINALS = "what a search decided at the whole budget, on its own seed, the one that was taken in bold"
 
 
 def markdown(table: Sequence[Sequence[str]]) -> str:
@@ -60,6 +61,7 @@ def further(summary: Summary) -> list[tuple[list[list[str]], str]]:
         (budgets_table(summary), "parts of the budget"),
         (measures_table(summary), MEASURES),
         (searches_table(summary), SEARCHES),
+        (finals_table(summary), FINALS),
     ]
 
 

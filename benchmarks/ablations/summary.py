@@ -36,6 +36,8 @@ class Row:
     failures: int = 0
     tried: dict[tuple[str, float], float] = field(default_factory=dict)
     """(choice, rate) -> loss of its search's runs that count; infinite where one diverged."""
+    finals: dict[tuple[str, float], float] = field(default_factory=dict)
+    """The same of those at the whole budget."""
 
     def by_seed(self, judge: str) -> dict[int, float]:
         """Seed -> loss of the run's own head ('held_out'), or of the one trained on its frozen encoder ('probe')."""
@@ -173,7 +175,7 @@ def _row(results: Results, losses: dict[str, float], arm: Arm, setting: Setting,
     if place is None or arm.waits:
         return Row(arm, f"not yet run; {arm.waits}" if arm.waits else "not yet run")
     found = search(arm, setting, place, losses)
-    row = Row(arm, "not yet run", tried=found.tried)
+    row = Row(arm, "not yet run", tried=found.tried, finals=found.finals)
     if found.choice is None or found.rate is None:
         if found.tried:
             row.status = "search begun" if found.open else "diverged at every rate"

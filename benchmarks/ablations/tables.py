@@ -56,7 +56,7 @@ def main_table(summary: Summary, titles: bool = False) -> list[list[str]]:
             number(row.average("result", "priced_tokens_per_second"), ",.0f"),
             number(row.rate, "g"),
             row.choice or "",
-            str(len(row.tried)) if row.tried else "",
+            str(len(row.tried) + len(row.finals)) if row.tried else "",
         ]
         for row in summary.rows
     ]
@@ -109,3 +109,14 @@ def searches_table(summary: Summary) -> list[list[str]]:
                 ]
                 body.append([row.arm.name, choice.name, *taken])
     return [["arm", "choice", *(f"{rate:g}" for rate in rates)], *body]
+
+
+def finals_table(summary: Summary) -> list[list[str]]:
+    """What was decided at the whole budget."""
+    body = []
+    for row in summary.rows:
+        for (name, rate), loss in row.finals.items():
+            cell = "diverged" if loss == math.inf else number(loss)
+            taken = f"**{cell}**" if (name, rate) == (row.choice, row.rate) else cell
+            body.append([row.arm.name, name, f"{rate:g}", taken])
+    return [["arm", "choice", "rate", "loss, nats"], *body]

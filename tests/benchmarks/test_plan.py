@@ -49,6 +49,29 @@ def test_choices_are_tried_at_the_best_rate_and_the_best_is_searched_again(arm, 
     assert [(r.seed, r.rate, r.choice) for r in runs] == [(s, 2e-4, "cosine") for s in (1, 2, 3)]
 
 
+def test_finals_decide_between_the_best_choices_at_the_whole_budget(arm, setting, place) -> None:
+    subject = arm("a", choices=("cosine", "wsd"), finals=2)
+    short = {"as it is": 2.5, "cosine": 2.0, "wsd": 2.9}
+    long = {"as it is": 1.5, "cosine": 1.6, "wsd": 1.0}
+
+    def loss_of(job) -> float:
+        return (long if job.kind == "final" else short)[job.choice] + abs(RATES.index(job.rate) - 2) * 0.1
+
+    losses, jobs = complete(subject, setting, place, loss_of)
+    finals = [job for job in jobs if job.kind == "final"]
+    # The third was never asked, though it would have won.
+    assert [(j.choice, j.rate, j.seed, j.seconds) for j in finals] == [
+        ("cosine", 4e-4, setting.tuning_seed, 100.0), ("as it is", 4e-4, setting.tuning_seed, 100.0),
+    ]  # fmt: skip
+    found = search(subject, setting, place, losses)
+    assert (found.choice.name, found.rate) == ("as it is", 4e-4)
+    assert found.finals == {("cosine", 4e-4): 1.6, ("as it is", 4e-4): 1.5}
+    assert {run.choice for run in reported(subject, setting, place, losses)} == {"as it is"}
+    # Finals that diverge decide nothing.
+    losses |= {job.digest: float("inf") for job in finals}
+    assert reported(subject, setting, place, losses) == []
+
+
 def test_an_arm_that_diverges_everywhere_is_not_reported(arm, setting, place) -> None:
     losses, _ = complete(arm("a"), setting, place, lambda job: float("inf"))
     assert reported(arm("a"), setting, place, losses) == []

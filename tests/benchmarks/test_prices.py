@@ -49,6 +49,22 @@ def test_a_falling_mask_rate_is_paid_at_its_mean_then_at_its_end() -> None:
     assert spend(values, bought)["data.mask_rate_steps"] == 250
 
 
+def test_a_run_that_grows_while_its_mask_rate_falls_pays_each_stretch_at_its_own_price() -> None:
+    values = {
+        "model.layers": 4, "growth.depths": [2, 4], "growth.at": [0.3],
+        "data.mask_rate": 0.3, "data.mask_rate_final": 0.1, "data.mask_rate_steps": 1,
+    }  # fmt: skip
+    found = phases(values)
+    assert [share for share, _ in found] == pytest.approx([0.3, 0.2, 0.5])
+    assert [(own["model.layers"], own["data.mask_rate"]) for _, own in found] == [(2, 0.2), (4, 0.2), (4, 0.1)]
+    prices = list_of(*((own, Price(price)) for (_, own), price in zip(found, (0.01, 0.02, 0.01), strict=True)))
+    bought = bill(values, 10.0, prices)
+    assert bought.steps == [300, 100, 500]
+    told = spend(values, bought)
+    assert told["growth.at"] == [round(300 / 900, 6)]
+    assert told["data.mask_rate_steps"] == 400
+
+
 def test_a_warm_start_is_paid_once() -> None:
     values = {"notes.start": "warm", "notes.warm_step": 40}
     bought = bill(values, 10.0, list_of((values, Price(0.1, once=2.0))))
