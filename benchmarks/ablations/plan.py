@@ -219,14 +219,16 @@ def reported(arm: Arm, setting: Setting, place: Place, losses: Losses) -> list[J
 def pending(arms: Sequence[Arm], setting: Setting, place: Place, losses: Losses, seen: Collection[str]) -> list[Job]:
     """Jobs that may start now, the most important first; those whose digest is in `seen` (running, given up) are not.
 
-    Tier by tier; in a tier the searches, then whole budgets seed by seed over all arms, then parts of the budget. So a
-    queue that is stopped early leaves as many seeds of one arm as of another, to one.
+    Tier by tier; in a tier the searches, a run of each arm in turn, then whole budgets seed by seed over all arms, then
+    parts of the budget. So a queue that is stopped early has told something of every arm, and leaves as many seeds of
+    one as of another, to one.
     """
     jobs: dict[str, Job] = {}
     for tier in sorted({arm.tier for arm in arms}):
         members = [arm for arm in arms if arm.tier == tier and not (arm.missing or arm.waits)]
-        for arm in members:
-            jobs |= {job.digest: job for job in search(arm, setting, place, losses).open}
+        searches = [search(arm, setting, place, losses) for arm in members]
+        turns = [(len(s.tried) + i, job) for s in searches for i, job in enumerate(s.open)]
+        jobs |= {job.digest: job for _, job in sorted(turns, key=lambda turn: turn[0])}
         runs = [(number, job) for number, arm in enumerate(members) for job in reported(arm, setting, place, losses)]
         runs.sort(key=lambda run: (run[1].share != 1, setting.seeds.index(run[1].seed), -run[1].share, run[0]))
         jobs |= {job.digest: job for _, job in runs if job.digest not in jobs}

@@ -88,6 +88,8 @@ def test_tiers_then_seeds_so_that_an_early_stop_leaves_a_balanced_table(arm, set
     first = [(name, "report", seed, 1.0) for seed in (1, 2, 3) for name in ("a", "b")]
     parts = [("b", "report", seed, share) for seed in (1, 2, 3) for share in (0.5, 0.25)]
     assert told == [*first, *parts, *[("c", "report", seed, 1.0) for seed in (1, 2, 3)]]
+    # The search asks for three rates at first: one of each arm in turn.
+    assert [job.arm for job in order[:6]] == list("ababab")
     kinds = [(job.arm in "ab", job.kind) for job in order]
     assert kinds.index((True, "report")) > max(i for i, k in enumerate(kinds) if k == (True, "tune"))
     assert kinds.index((False, "tune")) > max(i for i, k in enumerate(kinds) if k[0])

@@ -16,7 +16,7 @@ from benchmarks.ablations.prices import Price, Prices
 from benchmarks.ablations.report import DocumentError, refresh, section, text
 from benchmarks.ablations.results import Results, read_table, write_table
 from benchmarks.ablations.summary import best_place, summarise
-from benchmarks.ablations.tables import main_table, measures_table, searches_table
+from benchmarks.ablations.tables import finals_table, main_table, measures_table, searches_table
 
 LEVELS = {"unigram_entropy": 5.5, "order_free": 5.0}
 FINAL = {"bert": 4.0, "rope": 3.5, "all": 3.0}
@@ -72,6 +72,20 @@ def test_the_table_says_what_was_run_and_what_was_not(results, arms, setting, pl
     rows = {cells[0]: cells[1:] for cells in main_table(summary)}
     assert rows["bert"][0] == "4.000 ± 0.010 (3)"
     assert rows["later"][0] == "not yet run"
+
+
+def test_finals_have_a_table_of_their_own(arm, setting, place, run_of, tmp_path: Path) -> None:
+    subject, found = arm("a", choices=("cosine",), finals=2), Results(tmp_path / "results")
+    while jobs := search(subject, setting, place, found.losses()).open:
+        for job in jobs:
+            short = 2.0 + 0.5 * (job.choice == "cosine") + abs(job.rate - 4e-4)
+            found.add(job, run_of(job, short if job.kind == "tune" else 4.0 - short))
+    summary = summarise(found, [subject], setting, place, LEVELS)
+    head, *body = finals_table(summary)
+    assert body == [["a", "as it is", "0.0004", "2.000"], ["a", "cosine", "0.0004", "**1.500**"]]
+    assert main_table(summary)[1][-1] == str(3 + 1 + 2)
+    assert "decided at the whole budget" in text(summary)
+    assert finals_table(summarise(found, [arm("b")], setting, place, LEVELS)) == [head]
 
 
 def test_the_object_has_the_fixed_names(results, arms, setting, place) -> None:
