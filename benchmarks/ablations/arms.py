@@ -48,6 +48,8 @@ class Arm:
     """Parts of the setting's budget; each is a run with a schedule of its own that ends there."""
     finals: int = 0
     """So many of the search's choices, the best ones, are decided between at the whole budget; 0: by the search."""
+    start: float | None = None
+    """Where its search of the rate begins, in settings that have that rate; None: where the setting's does."""
     missing: str | None = None
     """Why it cannot run with this version of the trainer."""
     waits: str | None = None
@@ -130,6 +132,7 @@ def read_arms(path: Path = DATA / "arms.toml") -> dict[str, Arm]:
             rate_keys=table.get("rate_keys", {LEARNING_RATE: 1.0}),
             shares=tuple(table.get("shares", [1.0])),
             finals=table.get("finals", 0),
+            start=table.get("start"),
         )
     return arms
 

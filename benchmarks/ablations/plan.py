@@ -172,8 +172,9 @@ def search(arm: Arm, setting: Setting, place: Place, losses: Losses) -> Search:
         return Search(jobs, None, None, tried) if jobs else None
 
     first, *others = arm.choices
+    start = arm.start if arm.start in setting.rates else setting.start
     first_losses = by_rate(first)
-    if waits := still((first, rate) for rate in frontier(first_losses, setting.rates, setting.start)):
+    if waits := still((first, rate) for rate in frontier(first_losses, setting.rates, start)):
         return waits
     best_rate = min(first_losses, key=lambda rate: (first_losses[rate], rate))
     found = {choice.name: by_rate(choice) for choice in others}

@@ -72,6 +72,12 @@ def test_finals_decide_between_the_best_choices_at_the_whole_budget(arm, setting
     assert reported(subject, setting, place, losses) == []
 
 
+def test_an_arm_may_begin_where_its_base_ended(arm, setting, place) -> None:
+    assert [job.rate for job in search(arm("a", start=8e-4), setting, place, {}).open] == [8e-4, 4e-4, 16e-4]
+    # A rate that the setting has not: where the setting begins.
+    assert [job.rate for job in search(arm("a", start=3e-4), setting, place, {}).open] == [4e-4, 2e-4, 8e-4]
+
+
 def test_an_arm_that_diverges_everywhere_is_not_reported(arm, setting, place) -> None:
     losses, _ = complete(arm("a"), setting, place, lambda job: float("inf"))
     assert reported(arm("a"), setting, place, losses) == []
