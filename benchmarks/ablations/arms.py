@@ -4,6 +4,7 @@ An arm is a set of config values on top of another arm's (`on`) and of the setti
 of which its search takes (trainer config keys throughout, written 'section.key').
 """
 
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -78,7 +79,7 @@ class Setting:
     level_steps: int = 8000
     """Steps of the encoder without positions, whose loss is the second plateau."""
     instead: Values = field(default_factory=dict)
-    """Put in place of what arms and choices say of these keys."""
+    """Put in place of what arms and choices say of these keys; a table: old value (as JSON) -> new one."""
     choices_of: str | None = None
     """Another setting, whose searches decide the arms' choices here."""
 
@@ -140,7 +141,13 @@ def read_arms(path: Path = DATA / "arms.toml") -> dict[str, Arm]:
 def together(setting: Setting, arm: Arm, choice: Choice | None = None) -> dict[str, Any]:
     """The values of an arm in a setting."""
     own = {**arm.values, **(choice.values if choice else {})}
-    return {**setting.values, **own, **{key: value for key, value in setting.instead.items() if key in own}}
+    put = {key: _instead(value, own[key]) for key, value in setting.instead.items() if key in own}
+    return {**setting.values, **own, **put}
+
+
+def _instead(value: Any, old: Any) -> Any:
+    """The value, or what a table says of the old one, written as JSON; the old one where it says nothing of it."""
+    return value.get(json.dumps(old), old) if isinstance(value, Mapping) else value
 
 
 def nested(values: Values) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.ablations.arms import read_arms, read_settings, together, usable
 from benchmarks.ablations.plan import frontier, make_job, pending, reported, search
 
 RATES = (1e-4, 2e-4, 4e-4, 8e-4, 16e-4)
@@ -134,6 +135,22 @@ def test_values_in_steps_shrink_with_the_budget_and_a_setting_may_replace_some(a
     assert job.values["growth.depths"] == [2, 3]
     assert job.values["growth.at"] == [0.5]
     assert (job.values["schedule.by"], job.values["schedule.steps"]) == ("steps", 2500)
+
+
+def test_a_setting_may_replace_a_value_by_what_it_was(arm, setting) -> None:
+    other = replace(setting, instead={"growth.depths": {"[1, 2, 4]": [2, 3, 6], "[2, 4]": [3, 6]}})
+    found = {
+        len(depths): together(other, arm("a", values={"growth.depths": depths})) for depths in ([1, 2, 4], [2, 4], [4])
+    }
+    assert [found[n]["growth.depths"] for n in (3, 2, 1)] == [[2, 3, 6], [3, 6], [4]]
+
+
+def test_no_choice_is_lost_in_the_larger_settings() -> None:
+    settings = read_settings()
+    for name in ("second", "long"):
+        arms, left_out = usable(read_arms().values(), settings[name])
+        assert not left_out
+        assert not [arm.name for arm in arms.values() if arm.missing]
 
 
 def test_every_searched_rate_key_keeps_its_ratio(arm, setting, place) -> None:
