@@ -29,7 +29,7 @@ def test_the_preset_is_the_best_combination_that_was_found() -> None:
     # Keys of [model] are in the config only where a preset overrides the trainer's default.
     preset = flat(config) | {f"model.{key}": value for key, value in config.encoder(4096).model_dump().items()}
     told = {key: value for key, value in runs[0].values.items() if not key.startswith(OF_THE_TEST)}
-    assert told.keys() >= {"data.batch_rows", "growth.at", "optimizer.kind", "optimizer.learning_rate", "model.norm"}
+    assert told.keys() >= {"data.batch_rows", "data.mask_rate", "growth.at", "optimizer.learning_rate", "model.norm"}
     # The test's shares are of time; a run by steps grows at those of its steps.
     assert preset.pop("growth.at") == pytest.approx(told.pop("growth.at"), abs=1e-3)
     assert {key: preset[key] for key in told} == told
