@@ -2,9 +2,11 @@
 
 import itertools
 import json
+import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -79,6 +81,29 @@ def signal_at_step(arguments: list[str], run: Path, step: int, number: signal.Si
     return process.returncode, errors
 
 
+def one_of_two(rank: int, port: int, shards: Path, run: Path, overrides: list[str]) -> None:
+    """A process as torchrun would start it, but forked: torch is imported already. What it says goes beside the run."""
+    with open(f"{run}.rank-{rank}.txt", "wb") as told:
+        os.dup2(told.fileno(), 2)
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+                   "MASTER_PORT": str(port)}  # fmt: skip
+    train(shards, run, overrides=overrides)
+
+
+def train_on_two(shards: Path, run: Path, overrides: list[str]) -> None:
+    """A run on two processes over gloo."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    fork = multiprocessing.get_context("fork")
+    both = [fork.Process(target=one_of_two, args=(rank, port, shards, run, overrides)) for rank in (0, 1)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(120)
+    assert [process.exitcode for process in both] == [0, 0], Path(f"{run}.rank-0.txt").read_text(encoding="utf-8")
+
+
 def rare_spans(
     documents: list[list[int]], tokenizer: sentencepiece.SentencePieceProcessor
 ) -> tuple[list[list[tuple[int, int, int]]], list[list[tuple[list[int], int, int]]]]:
@@ -146,6 +171,7 @@ class Tools:
     train_command = staticmethod(train_command)
     run_command = staticmethod(run_command)
     signal_at_step = staticmethod(signal_at_step)
+    train_on_two = staticmethod(train_on_two)
     environment = staticmethod(environment)
     root = ROOT
     copy_tree = staticmethod(shutil.copytree)
