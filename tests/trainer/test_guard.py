@@ -39,6 +39,38 @@ def test_a_spike_is_skipped_once_there_is_a_history() -> None:
     assert all(off.judge(1.0, norm) is None for norm in [1.0] * HISTORY + [1e9])
 
 
+@pytest.mark.parametrize(
+    ("refused", "taken"),
+    [
+        ([(5.0, 90.0), (5.4, 90.0), (5.2, 90.0)], True),  # leaving a plateau
+        ([(5.0, 90.0), (7.0, 90.0), (9.0, 90.0)], False),  # diverging
+        ([(5.0, 90.0), (5.0, math.nan), (5.0, 90.0)], False),
+        ([(5.0, 90.0), (5.0, 90.0)], False),  # may be chance
+    ],
+)
+def test_large_gradients_that_last_while_the_loss_holds_are_taken(
+    refused: list[tuple[float, float]], taken: bool
+) -> None:
+    guard = Guard(GuardConfig(spike=10.0, patience=3))
+    for _ in range(HISTORY):
+        guard.judge(5.0, 1.0)
+    reasons = [guard.judge(*step) for step in refused]
+    assert [reason is None for reason in reasons] == [False] * (len(refused) - 1) + [taken]
+    assert guard.out_of_patience is (not taken and len(refused) == 3)
+    if taken:
+        assert guard.skipped == 2
+        assert guard.judge(5.0, 100.0) is None  # they are what is measured by
+        assert guard.mean_norm == 95.0
+
+
+def test_without_patience_the_first_spike_ends_it() -> None:
+    guard = Guard(GuardConfig(spike=10.0, patience=1))
+    for _ in range(HISTORY):
+        guard.judge(5.0, 1.0)
+    assert guard.judge(5.0, 90.0) is not None
+    assert guard.out_of_patience
+
+
 def test_a_guard_goes_on_from_its_state() -> None:
     one = Guard(GuardConfig(spike=3.0))
     norms = [1.0 + 0.01 * i for i in range(HISTORY)] + [50.0, 1.2, 9.0, math.nan]
