@@ -20,6 +20,7 @@ def order_free_values(setting: Setting, place: Place) -> dict[str, Any]:
         "system.precision": place.precision,
         **setting.values,
         "model.norm": "pre",
+        "model.embedding_norm": False,
         "model.positions": "absolute",
         "optimizer.learning_rate": setting.start,
         "schedule.by": "steps",

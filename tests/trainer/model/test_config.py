@@ -47,10 +47,14 @@ def test_frozen_and_round_trip():
 
 @pytest.mark.parametrize(
     ("norm", "asked", "wanted"),
-    [("post", None, True), ("pre", None, False), ("pre", True, True), ("pre-extra", None, False)],
-)
-def test_embedding_norm_follows_the_kind_of_norm(norm, asked, wanted):
-    made = config(norm=norm, embedding_norm=asked)
+    [
+        ("post", {}, True), ("pre", {}, True), ("pre-extra", {}, True), ("pre", {"embedding_norm": False}, False),
+        # Models of before the default was decided.
+        ("post", {"embedding_norm": None}, True), ("pre", {"embedding_norm": None}, False),
+    ],
+)  # fmt: skip
+def test_embeddings_are_normalised_unless_told_otherwise(norm, asked, wanted):
+    made = config(norm=norm, **asked)
     assert made.normalises_embeddings is wanted
     assert isinstance(Encoder(made).embedding_norm, nn.LayerNorm) is wanted
 
