@@ -70,5 +70,4 @@ def load_base(config: TrainConfig, model: ModelConfig, data: dict[str, Any]) -> 
 
 def decisive(model: ModelConfig) -> dict[str, Any]:
     """What decides a trained layer's shapes and what it computes, by key of [model]."""
-    values = model.model_dump(mode="json") | {"embedding_norm": model.normalises_embeddings}
-    return {name: value for name, value in values.items() if name not in FREE}
+    return {name: value for name, value in model.model_dump(mode="json").items() if name not in FREE}

@@ -132,7 +132,7 @@ class TrainConfig(Section):
         try:
             config = ModelConfig.model_validate({**fields, "vocabulary_size": vocabulary_size})
             if words is not None and self.notes.enabled:
-                notes = self.notes.model(words, config.normalises_embeddings)
+                notes = self.notes.model(words, config.embedding_norm)
                 config = config.model_copy(update={"notes": notes})
         except ValidationError as error:
             lines = [_problem(problem, ["model", *map(str, problem["loc"])], allowed) for problem in error.errors()]

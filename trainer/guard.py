@@ -1,7 +1,7 @@
 """Decides which steps are not taken: a loss or gradient that is not finite, a gradient that is a spike.
 
-A spike is a batch's. Gradients that stay large from batch to batch while the loss holds belong to where the weights are,
-as when a run leaves a plateau: refusing them for ever would keep it there, so they are taken, clipped.
+A spike is a batch's. Gradients that stay large from batch to batch while the loss holds belong to where the weights
+are, as when a run leaves a plateau: refusing them for ever would keep it there, so they are taken, clipped.
 """
 
 import math

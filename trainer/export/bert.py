@@ -39,7 +39,7 @@ def check_plain(source: Source) -> None:
         reasons.append(f"positions '{config.positions}' (BERT adds embeddings to the input)")
     if config.norm != "post":
         reasons.append(f"norm '{config.norm}' (BERT's is 'post')")
-    if not config.normalises_embeddings:
+    if not config.embedding_norm:
         reasons.append("no norm on the embeddings")
     if config.shapes is not None:
         reasons.append("layers of different shapes (pruned)")

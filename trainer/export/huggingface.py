@@ -96,7 +96,7 @@ def _config(source: Source) -> dict[str, Any]:
         **common_config(source),
         "positions": config.positions,
         "norm": config.norm,
-        "embedding_norm": config.normalises_embeddings,
+        "embedding_norm": config.embedding_norm,
         "head_scale": config.head_scale,
         **({} if config.shapes is None else {"shapes": [shape.model_dump(mode="json") for shape in config.shapes]}),
     }

@@ -1,6 +1,6 @@
 """The shape of an encoder, as one frozen model."""
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -66,17 +66,15 @@ class ModelConfig(BaseModel):
     position_std: float | None = Field(default=None, gt=0)
     """Size of what absolute, sinusoidal and bert-r positions add to the tokens' embeddings: standard deviation of the
     learned table, root mean square of the sinusoids at the start. None: `init_std`, as the tokens."""
-    embedding_norm: bool | None = True
+    embedding_norm: bool = True
     """Layer norm on the embeddings, as in BERT and fairseq; ModernBERT has it under Pre-LN as well. Without it Pre-LN
-    loses 0.15 nats in the fair test: what its first layers add is larger than the words. None: with Post-LN alone, as
-    old models have it."""
+    loses 0.15 nats in the fair test: what its first layers add is larger than the words."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """On the embeddings and on the output of each sublayer. Attention weights are never dropped: the fused CPU kernel
     refuses it, and recent encoders (cramming, MosaicBERT, ModernBERT) train without."""
     init_std: float = Field(default=0.02, gt=0)
     """Standard deviation of all Linear and Embedding weights (BERT's). A value scaled up for small widths was worse:
-    preset tiny (width 128, Pre-LN), 3,000 steps of 16 rows on books, held-out loss in nats of two seeds, unigram entropy
-    6.35:
+    preset tiny (Pre-LN), 3,000 steps of 16 rows on books, held-out loss in nats of two seeds, unigram entropy 6.35:
 
         init_std   with embedding norm   without
         0.02       4.34  4.41              -   4.28
@@ -92,6 +90,14 @@ class ModelConfig(BaseModel):
     shapes: tuple[LayerShape, ...] | None = None
     """Of a pruned model: what each layer still has; `heads` and `feed_forward` are then those of the unpruned one.
     None: all layers have all. Set by `compress prune`, not in [model]."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _decide_old(cls, values: Any) -> Any:
+        """Files of before the default was decided say null, which was: with Post-LN alone."""
+        if isinstance(values, dict) and values.get("embedding_norm", True) is None:
+            return values | {"embedding_norm": values.get("norm", "pre") == "post"}
+        return values
 
     @model_validator(mode="after")
     def _check_shapes(self) -> "ModelConfig":
@@ -151,8 +157,3 @@ class ModelConfig(BaseModel):
         """Standard deviation at the start of the weights that write into the residual stream. A model that grows has
         another one afterwards."""
         return self.init_std / (2 * self.layers) ** 0.5 if self.residual_init == "scaled" else self.init_std
-
-    @property
-    def normalises_embeddings(self) -> bool:
-        """`embedding_norm`, decided."""
-        return self.norm == "post" if self.embedding_norm is None else self.embedding_norm

@@ -117,7 +117,7 @@ class Encoder(nn.Module):
         self.config = config
         self.token_embedding = nn.Embedding(config.vocabulary_size, config.width, padding_idx=PAD)
         self.positions = POSITIONS[config.positions](config)
-        self.embedding_norm = _norm(config.width, config.normalises_embeddings)
+        self.embedding_norm = _norm(config.width, config.embedding_norm)
         self.notes = None if config.notes is None else NoteTable(config.notes, config.width)
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(Layer(config, number) for number in range(config.layers))

@@ -55,7 +55,7 @@ def test_frozen_and_round_trip():
 )  # fmt: skip
 def test_embeddings_are_normalised_unless_told_otherwise(norm, asked, wanted):
     made = config(norm=norm, **asked)
-    assert made.normalises_embeddings is wanted
+    assert made.embedding_norm is wanted
     assert isinstance(Encoder(made).embedding_norm, nn.LayerNorm) is wanted
 
 

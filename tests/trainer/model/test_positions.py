@@ -203,5 +203,6 @@ def test_old_configs_still_load():
     )
     config = ModelConfig.model_validate_json(old)
     assert (config.position_std, config.head_scale, config.residual_init) == (None, False, "plain")
+    assert not config.embedding_norm
     model = Encoder(config)
     assert {name for name in model.state_dict() if name.startswith("positions")} == {"positions.embedding.weight"}
