@@ -49,7 +49,8 @@ class Guard:
             if self._lasts(loss):
                 self.forget_norms()
             else:
-                reason = f"gradient norm {norm:.4g} is {norm / self.mean_norm:.0f} times its mean"
+                times = f"{norm / self.mean_norm:.0f} times its mean"
+                reason = f"gradient norm {norm:.4g} is {times}, loss {loss:.4g} (mean {self.mean_loss:.4g})"
         if reason is not None:
             self.in_a_row += 1
             self.refused_loss += loss

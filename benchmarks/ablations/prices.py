@@ -20,7 +20,7 @@ FREE = {
     "model.position_std", "model.residual_init", "notes.warm_step", "data.mask_rate_steps",
 }  # fmt: skip
 """Keys that no step's time depends on, beside those of FREE_SECTIONS."""
-FREE_SECTIONS = ("schedule.", "evaluate.", "checkpoint.")
+FREE_SECTIONS = ("schedule.", "evaluate.", "checkpoint.", "guard.")
 
 
 class Unpriced(LookupError):  # noqa: N818
