@@ -45,8 +45,8 @@ def settings(**changes: object):
     values = {
         "learning_rates": [0.01],
         "seeds": 2,
-        "epochs": 8,
-        "patience": 5,
+        "epochs": 24,
+        "patience": 24,
         "batch_rows": 8,
         "threads": 1,
         "device": "cpu",
@@ -57,7 +57,7 @@ def settings(**changes: object):
 def options(files: Files, output: Path, *more: object) -> list[object]:
     found: list[object] = ["--train", files.train, "--valid", files.valid, "--text", "sentence", "--label", "label"]
     for setting in (
-        "learning_rates=[0.01]", "seeds=2", "epochs=8", "patience=8", "batch_rows=8", "threads=1", "device='cpu'",
+        "learning_rates=[0.01]", "seeds=2", "epochs=24", "patience=24", "batch_rows=8", "threads=1", "device='cpu'",
     ):  # fmt: skip
         found += ["--set", setting]
     return [*found, "--output", output, *more]

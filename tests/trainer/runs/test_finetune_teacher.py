@@ -116,9 +116,9 @@ def test_other_kinds(finished_run: Path, tmp_path: Path, kind: str) -> None:
     for name, told in (("a", rows), ("b", shifted)):
         table(tmp_path / f"{name}.tsv", told)
     valid = tmp_path / "a.tsv"
-    few = settings(kind=kind, epochs=4, max_length=8 if kind == "tokens" else None)
+    few = settings(kind=kind, epochs=16, max_length=8 if kind == "tokens" else None)
     finetune(finished_run, Files(tmp_path / "a.tsv", valid, columns), tmp_path / "teacher", few, QUIET)
-    few = settings(kind=kind, epochs=6, teacher_weight=1.0)
+    few = settings(kind=kind, epochs=24, teacher_weight=1.0)
     files = Files(tmp_path / "b.tsv", valid, columns)
     finetune(finished_run, files, tmp_path / "student", few, QUIET, teacher=tmp_path / "teacher")
     texts = [Row("x", text) for text, _ in rows]

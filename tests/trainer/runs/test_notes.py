@@ -163,7 +163,8 @@ def test_other_tasks_take_notes_of_their_main_network(prepared, tmp_path, tools,
 @pytest.mark.parametrize(
     ("changes", "scale"),
     [({}, "input"), ({"model__norm": "post"}, "input"), ({"model__norm": "post", "notes__place": "after"}, "none"),
-     ({"notes__place": "after"}, "input"), ({"notes__scale": "none"}, "none")],
+     ({"notes__place": "after"}, "none"), ({"notes__place": "after", "model__embedding_norm": False}, "input"),
+     ({"notes__scale": "none"}, "none")],
 )  # fmt: skip
 def test_the_scale_follows_where_notes_enter(tools, changes, scale):
     config = build_config(overrides=tools.settings(**NOTES, **changes))

@@ -34,7 +34,7 @@ def place(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("prune")
     for name, count in (("train", 48), ("valid", 24), ("test", 32)):
         table(directory / f"{name}.tsv", count)
-    values = {"learning_rates": [0.01], "seeds": 1, "epochs": 8, "batch_rows": 8, "threads": 1, "device": "cpu"}
+    values = {"learning_rates": [0.01], "seeds": 1, "epochs": 24, "batch_rows": 8, "threads": 1, "device": "cpu"}
     files = Files(directory / "train.tsv", directory / "valid.tsv", Columns("1", None, "2"))
     finetune(finished_run, files, directory / "whole", build_settings(chosen=values), QUIET)
     return directory
