@@ -83,13 +83,6 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _task(self) -> "TrainConfig":
-        shares = (self.data.mask_share, self.data.random_share)
-        usual = tuple(DataConfig.model_fields[name].default for name in ("mask_share", "random_share"))
-        if self.task.controlled and shares not in (usual, (1.0, 0.0)):
-            raise ValueError(
-                f"data.mask_share and data.random_share do nothing with task.kind '{self.task.kind}', whose controller "
-                "reads [MASK] at every predicted position; leave them out"
-            )
         if self.task.difficulty == "mask-rate" and self.data.mask_rate_final is not None:
             raise ValueError("task.difficulty 'mask-rate' and data.mask_rate_final both set the rate; leave one out")
         return self

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from schemas.vocabulary import MASK
 from trainer.data.counter import Purpose
 from trainer.data.held_out import HELD_OUT_SEED
 from trainer.difficulty import Difficulty
@@ -58,7 +57,10 @@ class CorruptionTask(Task):
     """The controller is trained as a masked LM on the masked positions alone; no gradient of the main network's loss
     reaches it, since a drawn piece has none. The shared token embeddings learn from both losses.
 
-    It reads [MASK] at every predicted position, whatever the loader put there (MC-BERT's data; ELECTRA's paper).
+    At predicted positions it reads what the loader put there, as a masked LM does (ELECTRA's code keeps 15 % of the
+    pieces; MC-BERT's data have [MASK] alone: `data.mask_share = 1`, `data.random_share = 0`). Pieces that are kept lead
+    a small controller off the entropy of word frequencies, where it stands for thousands of steps without them
+    (docs/methods/multiple_choice.md).
 
     Parts of both tasks: `controller_loss` (nats, over the masked positions), `controller_accuracy` (share of these
     whose draw is the original), `main_loss` (before its weight, over all positions but padding), `replace_rate` (share
@@ -101,21 +103,20 @@ class CorruptionTask(Task):
         return difficulty.value if self.training else difficulty.start
 
     def prepare(self, batch: "Batch") -> "Batch":
-        """[MASK] at every predicted position, and random bits by address. A steered mask rate takes a subset of the
-        loader's positions: that of a lower rate lies in that of a higher one."""
+        """With random bits by address. A steered mask rate takes a subset of the loader's positions: that of a lower
+        rate lies in that of a higher one."""
         seed = self.seed if self.training else HELD_OUT_SEED
         length = batch.tokens_BT.shape[1]
-        tokens, index, target = batch.tokens_BT.flatten().clone(), batch.target_index_M, batch.target_M
+        tokens, index, target = batch.tokens_BT, batch.target_index_M, batch.target_M
         share = self.steered("mask-rate", self.mask_rate) / self.mask_rate
         if share < 1:
             bits = position_bits(batch.source, length, Purpose.SUBSETS, seed).flatten()[index].long() + (1 << 31)
             kept = bits < round(share * (1 << 32))
-            tokens[index[~kept]] = target[~kept]
+            tokens = tokens.flatten().index_copy(0, index[~kept], target[~kept]).view_as(tokens)
             index, target = index[kept], target[kept]
-        tokens[index] = MASK
         return replace(
             batch,
-            tokens_BT=tokens.view_as(batch.tokens_BT),
+            tokens_BT=tokens,
             target_index_M=index,
             target_M=target,
             draws_BT=position_bits(batch.source, length, Purpose.CANDIDATES, seed),

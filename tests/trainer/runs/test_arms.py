@@ -11,7 +11,7 @@ from benchmarks.ablations.arms import Choice, read_arms
 from trainer.log import read_log
 
 ARMS = read_arms()
-CHOSEN = {"all": "stacking from two layers, high mask rate"}
+CHOSEN = {"all": "Pre-LN, stacking from two layers, high mask rate"}
 """What a search took, where the arm as it is has little of it."""
 SHORT = {
     "model.layers": 4, "schedule.steps": 12, "evaluate.every_steps": 6, "checkpoint.every_steps": 4,

@@ -192,15 +192,22 @@ def test_rows_draw_by_their_address_alone(make, kind: str, options: dict) -> Non
     assert not torch.equal(task.corrupt(later).tokens_BT, ours.tokens_BT)
 
 
-def test_every_predicted_position_is_a_mask(make) -> None:
-    """Whatever the loader put there; the rest stays, and the original is the original."""
+def test_the_controller_reads_what_the_loader_put_there(make) -> None:
+    """[MASK], another piece or the original; it fills all of them, the rest stays, and the original is the original."""
     task, batch = make.task("multiple-choice"), make.batch()
     tokens = batch.tokens_BT.clone().flatten()
     tokens[batch.target_index_M[::3]] = 33
-    prepared = task.prepare(replace(batch, tokens_BT=tokens.view_as(batch.tokens_BT)))
-    assert (prepared.tokens_BT.flatten()[batch.target_index_M] == MASK).all()
+    tokens[batch.target_index_M[1::3]] = batch.target_M[1::3]
+    batch = replace(batch, tokens_BT=tokens.view_as(batch.tokens_BT))
+    prepared = task.prepare(batch)
     assert torch.equal(prepared.tokens_BT, batch.tokens_BT)
+    read = []
+    task.controller.encoder.token_embedding.register_forward_pre_hook(lambda _, given: read.append(given[0]))
     corrupted = task.corrupt(prepared)
+    assert torch.equal(read[0], batch.tokens_BT)
+    rest = torch.ones(tokens.numel(), dtype=torch.bool)
+    rest[batch.target_index_M] = False
+    assert torch.equal(corrupted.tokens_BT.flatten()[rest], tokens[rest])
     assert torch.equal(corrupted.original_BT.flatten()[batch.target_index_M], batch.target_M)
     assert not (corrupted.tokens_BT == MASK).any()
     assert (corrupted.tokens_BT.flatten()[batch.target_index_M] >= FIRST_ORDINARY).all()

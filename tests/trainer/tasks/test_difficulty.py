@@ -127,7 +127,6 @@ RATES = ("data.mask_rate_final=0.1", "data.mask_rate_steps=9")
         (["task.kind=replaced-token", "task.sampling=replacement"], "task.sampling does nothing with kind 'replaced"),
         (["task.kind=replaced-token", "task.difficulty=candidates"], "replaced-token has no candidates"),
         (["task.kind=multiple-choice", "task.difficulty_gain=0.5"], "task.difficulty_gain does nothing"),
-        (["task.kind=multiple-choice", "data.mask_share=0.5"], "reads [MASK] at every predicted position"),
         (["task.kind=multiple-choice", "task.controller_width=999"], "above the encoder's width"),
         (["task.kind=multiple-choice", "task.controller_width=30", "task.controller_heads=4"], "multiple of its heads"),
         (["task.kind=multiple-choice", "task.candidates=1"], "key 'task.candidates'"),
