@@ -147,6 +147,8 @@ def arms_for(
         # Its runs are at the prices of its own list, which another machine may have measured.
         there = place_of(other, place.data) if place else None
         for name, arm in found.items():
+            if len(elsewhere[name].choices) == 1:
+                continue  # Nothing to choose there.
             known = there is not None and not elsewhere[name].missing and not unpriced(elsewhere[name], other, there)
             done = search(elsewhere[name], other, there, losses) if known and there else None
             if done is not None and done.choice is not None:
