@@ -226,6 +226,8 @@ def test_a_setting_takes_choices_that_were_searched_at_other_prices(script, tmp_
     assert (arm.waits, [choice.name for choice in arm.choices]) == (None, ["sinusoids"])
     bare = settings | {"first": replace(settings["first"], prices=None)}
     assert script.arms_for(settings["second"], bare, place, losses, ["bert"])[0].waits
+    (free,) = script.arms_for(settings["second"], bare, place, {}, ["alibi"])
+    assert free.waits is None, "has no choices there"
 
 
 def test_the_searches_are_told(results, arms, setting, place) -> None:
