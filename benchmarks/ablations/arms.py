@@ -51,6 +51,8 @@ class Arm:
     """So many of the search's choices, the best ones, are decided between at the whole budget; 0: by the search."""
     start: float | None = None
     """Where its search of the rate begins, in settings that have that rate; None: where the setting's does."""
+    rate: float | None = None
+    """Taken as it is, without a search: of arms that change how long a step takes and not what it computes."""
     missing: str | None = None
     """Why it cannot run with this version of the trainer."""
     waits: str | None = None
@@ -134,6 +136,7 @@ def read_arms(path: Path = DATA / "arms.toml") -> dict[str, Arm]:
             shares=tuple(table.get("shares", [1.0])),
             finals=table.get("finals", 0),
             start=table.get("start"),
+            rate=table.get("rate"),
         )
     return arms
 

@@ -155,7 +155,8 @@ def search(arm: Arm, setting: Setting, place: Place, losses: Losses) -> Search:
     are worse; every other choice at that rate; the rate of the best choice again, if it is another one.
 
     Where the arm asks for finals, its best choices, each at its best rate, run for the whole budget on the search's
-    seed, and the best of those is taken: what helps a short run may not help a long one."""
+    seed, and the best of those is taken: what helps a short run may not help a long one. An arm with a rate of its own
+    is not searched."""
     tried: dict[tuple[str, float], float] = {}
 
     def job(choice: Choice, rate: float) -> Job:
@@ -172,6 +173,8 @@ def search(arm: Arm, setting: Setting, place: Place, losses: Losses) -> Search:
         return Search(jobs, None, None, tried) if jobs else None
 
     first, *others = arm.choices
+    if arm.rate is not None:
+        return Search([], first, arm.rate, tried)
     start = arm.start if arm.start in setting.rates else setting.start
     first_losses = by_rate(first)
     if waits := still((first, rate) for rate in frontier(first_losses, setting.rates, start)):

@@ -50,6 +50,14 @@ def test_choices_are_tried_at_the_best_rate_and_the_best_is_searched_again(arm, 
     assert [(r.seed, r.rate, r.choice) for r in runs] == [(s, 2e-4, "cosine") for s in (1, 2, 3)]
 
 
+def test_an_arm_with_a_rate_of_its_own_is_not_searched(arm, setting, place) -> None:
+    subject = arm("a", rate=8e-4)
+    assert search(subject, setting, place, {}).open == []
+    assert [(r.kind, r.seed, r.rate) for r in reported(subject, setting, place, {})] == [
+        ("report", seed, 8e-4) for seed in (1, 2, 3)
+    ]
+
+
 def test_finals_decide_between_the_best_choices_at_the_whole_budget(arm, setting, place) -> None:
     subject = arm("a", choices=("cosine", "wsd"), finals=2)
     short = {"as it is": 2.5, "cosine": 2.0, "wsd": 2.9}
