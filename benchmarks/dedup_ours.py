@@ -22,7 +22,8 @@ from pipeline.records import with_columns
 from pipeline.runner import Execution, quiet_logs, run_job
 from pipeline.settle_duplicates import Deduplication
 from pipeline.stages.chain import Step, build_chain
-from pipeline.stages.clean import documents_path, signature_rows, signature_schema, signatures_path
+from pipeline.stages.clean import signature_rows, signature_schema
+from pipeline.stages.layout import documents_path, signatures_path
 from pipeline.stages.parts import PartRecord, PartWriter, collect_parts, write_tasks
 from schemas.arrow import DOCUMENTS
 

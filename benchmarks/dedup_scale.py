@@ -22,9 +22,10 @@ from pipeline.dedup.candidates import unique_pairs
 from pipeline.dedup.mixing import fmix64
 from pipeline.settle_duplicates import Deduplication
 from pipeline.stages.candidates import PAIRS, path_of, paths_of, signature_values
-from pipeline.stages.clean import signature_schema, signatures_path
+from pipeline.stages.clean import signature_schema
 from pipeline.stages.documents import signature_table
 from pipeline.stages.exchange import read_cut
+from pipeline.stages.layout import signatures_path
 from pipeline.stages.parts import PartRecord, PartWriter
 from pipeline.stages.verify import EDGES
 

@@ -11,6 +11,10 @@ class PrepareError(RuntimeError):
     """`prepare` cannot go on; the message says why and what to do."""
 
 
+class ConservationError(RuntimeError):
+    """Records do not add up: nothing is committed."""
+
+
 def check_quarantine(config: PipelineConfig, tally: AuditTally) -> None:
     """Raises PrepareError where more is quarantined than input.max_quarantined allows."""
     counts, allowed = tally.counts(), config.input.max_quarantined

@@ -18,24 +18,15 @@ from pipeline.io.sink import ArrowSink
 from pipeline.runner import Execution, run_job
 from pipeline.stages import boilerplate_cut, boilerplate_survey
 from pipeline.stages.boilerplate import COUNTS, STAGE, Sources, build_count, build_vouch, copies_path, read_sketch
+from pipeline.stages.layout import SHOWN, SHOWN_SCHEMA
 from pipeline.stages.parts import PartRecord, Task, collect_parts, digest_of, sidecar_path, write_tasks
 from pipeline.stages.tables import read_partitions
 from pipeline.workspace import StageResult, Workspace
 
 CANDIDATES = f"stages/{STAGE}/candidates.arrow"
 CHOSEN = f"stages/{STAGE}/chosen.arrow"
-SHOWN = f"stages/{STAGE}/lines.arrow"
-"""What was cut, for people: schema SHOWN_SCHEMA, most characters first."""
 WORKER_BYTES = 256 << 20
 """Text that is worth a further local worker: one takes longer to start than to hash the lines of that much."""
-SHOWN_SCHEMA = pa.schema(
-    [
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("line", pa.string(), nullable=False),
-        pa.field("documents", pa.uint64(), nullable=False),
-        pa.field("characters", pa.uint64(), nullable=False),
-    ]
-)
 
 
 def _counted(records: Sequence[PartRecord]) -> dict[str, int]:

@@ -3,7 +3,6 @@
 Exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C. Errors are one clear line on stderr.
 """
 
-import logging
 import os
 import sys
 from dataclasses import asdict
@@ -13,6 +12,9 @@ from typing import Annotated
 
 import typer
 
+from pipeline.acceptance import ConservationError, PrepareError
+from pipeline.compare.command import compare as compare_outputs
+from pipeline.compare.sides import CompareError
 from pipeline.config import ConfigError, load_config
 from pipeline.console import (
     INTERRUPTED,
@@ -24,47 +26,39 @@ from pipeline.console import (
     out,
     write_json,
 )
+from pipeline.dedup.protect_passages import ProtectError
+from pipeline.doctor.command import doctor
+from pipeline.export.corpus import FORMATS
+from pipeline.export.corpus import export as run_export
+from pipeline.export.directory import ExportError
+from pipeline.inspect.boilerplate import cut_lines, render_lines
+from pipeline.inspect.duplicates import KINDS, SORTS, pairs, render_pairs
+from pipeline.inspect.explanation import render
+from pipeline.inspect.near import nearest, render_near
+from pipeline.inspect.records import find
+from pipeline.inspect.reference import markdown as rules_as_markdown
+from pipeline.inspect.reference import render_rules
+from pipeline.inspect.rules import InspectError, described
+from pipeline.inspect.show import render_note, render_rows, shard_rows, word_note
+from pipeline.inspect.trial import render_trial, try_rules
+from pipeline.inspect.vocabulary import compare, render_comparison, render_quality, sizes_of
+from pipeline.io.inputs import InputError
+from pipeline.jobs import JobError
+from pipeline.prepare_command import prepare
+from pipeline.progress import StageProgress
+from pipeline.report.page import SCHEMA_FILE, write_report
+from pipeline.report.visible import visible_text
+from pipeline.report.vocabulary import vocabulary_quality
+from pipeline.schema_command import schema
+from pipeline.text.rules import RuleError, check_rules_config, describe_rules
+from pipeline.tune import render_tuning
+from pipeline.tune import tune as run_tune
+from pipeline.verification import read_any_manifest
+from pipeline.verification import verify as verify_output
+from pipeline.words.vocabulary import VocabularyError
+from pipeline.workspace import OutputError
 from schemas.manifest import ManifestError, read_manifest
 from schemas.shard import SchemaError
-
-logging.disable(logging.WARNING)  # importing Beam without its Google extra warns on every start
-from pipeline.acceptance import PrepareError  # noqa: E402
-from pipeline.commit import ConservationError  # noqa: E402
-from pipeline.compare.command import compare as compare_outputs  # noqa: E402
-from pipeline.compare.sides import CompareError  # noqa: E402
-from pipeline.dedup.protect_passages import ProtectError  # noqa: E402
-from pipeline.doctor.command import doctor  # noqa: E402
-from pipeline.export.corpus import FORMATS  # noqa: E402
-from pipeline.export.corpus import export as run_export  # noqa: E402
-from pipeline.export.directory import ExportError  # noqa: E402
-from pipeline.inspect.boilerplate import cut_lines, render_lines  # noqa: E402
-from pipeline.inspect.duplicates import KINDS, SORTS, pairs, render_pairs  # noqa: E402
-from pipeline.inspect.explanation import render  # noqa: E402
-from pipeline.inspect.near import nearest, render_near  # noqa: E402
-from pipeline.inspect.records import find  # noqa: E402
-from pipeline.inspect.reference import markdown as rules_as_markdown  # noqa: E402
-from pipeline.inspect.reference import render_rules  # noqa: E402
-from pipeline.inspect.rules import InspectError, described  # noqa: E402
-from pipeline.inspect.show import render_note, render_rows, shard_rows, word_note  # noqa: E402
-from pipeline.inspect.trial import render_trial, try_rules  # noqa: E402
-from pipeline.inspect.vocabulary import compare, render_comparison, render_quality, sizes_of  # noqa: E402
-from pipeline.io.inputs import InputError  # noqa: E402
-from pipeline.prepare_command import prepare  # noqa: E402
-from pipeline.progress import StageProgress  # noqa: E402
-from pipeline.report.page import SCHEMA_FILE, write_report  # noqa: E402
-from pipeline.report.visible import visible_text  # noqa: E402
-from pipeline.report.vocabulary import vocabulary_quality  # noqa: E402
-from pipeline.runner import JobError  # noqa: E402
-from pipeline.schema_command import schema  # noqa: E402
-from pipeline.text.rules import RuleError, check_rules_config, describe_rules  # noqa: E402
-from pipeline.tune import render_tuning  # noqa: E402
-from pipeline.tune import tune as run_tune  # noqa: E402
-from pipeline.verification import read_any_manifest  # noqa: E402
-from pipeline.verification import verify as verify_output  # noqa: E402
-from pipeline.words.vocabulary import VocabularyError  # noqa: E402
-from pipeline.workspace import OutputError  # noqa: E402
-
-logging.disable(logging.NOTSET)
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=__doc__)
 USAGE = (

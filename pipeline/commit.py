@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 import orjson
 
+from pipeline.acceptance import ConservationError
 from pipeline.config import PipelineConfig
 from pipeline.dedup import protect
 from pipeline.io import filesystem
@@ -18,10 +19,6 @@ from pipeline.text.language_rules import rules_for
 from pipeline.text.rules import deciding
 from pipeline.workspace import StageResult, Workspace
 from schemas.manifest import EarlierRun, Manifest, MixturePart
-
-
-class ConservationError(RuntimeError):
-    """Records do not add up: nothing is committed."""
 
 
 def library_versions() -> dict[str, str]:

@@ -15,9 +15,9 @@ import psutil
 from pipeline.calibration import measured_clean_mb_s, rate_of_input
 from pipeline.io import filesystem
 from pipeline.io.inputs import InputFile
+from pipeline.jobs import LOCAL
 from pipeline.progress import StageProgress
 from pipeline.run import Preparation, Request
-from pipeline.runner import LOCAL
 from pipeline.stages import boilerplate, clean, count, deduplicate, encode, vocabulary
 from pipeline.stages.parts import PartRecord, finished_part
 from pipeline.text.rules import check_rules_config

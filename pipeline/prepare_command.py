@@ -5,16 +5,10 @@ from typing import Annotated
 
 import typer
 
-from pipeline.addition import config_of
 from pipeline.config import load_config, with_input
 from pipeline.console import SECONDS, ProgressMode, ProgressSeconds, out, stoppable
-from pipeline.forecast import forecast
-from pipeline.forecast_text import lines
+from pipeline.jobs import LOCAL, RUNNERS, SubmittedError, importing_beam
 from pipeline.progress import StageProgress
-from pipeline.run import Request
-from pipeline.run import prepare as run_prepare
-from pipeline.runner import LOCAL, RUNNERS, Execution, SubmittedError, quiet_logs
-from pipeline.workers.pool import local_workers
 
 
 def prepare(
@@ -57,6 +51,15 @@ def prepare(
     """Raw text -> clean shards, vocabulary, notes and report."""
     if runner not in RUNNERS:
         raise typer.BadParameter(f"'{runner}' is none of {', '.join(RUNNERS)}", param_hint="--runner")
+    with importing_beam():
+        from pipeline.addition import config_of
+        from pipeline.forecast import forecast
+        from pipeline.forecast_text import lines
+        from pipeline.run import Request
+        from pipeline.run import prepare as run_prepare
+        from pipeline.runner import Execution, quiet_logs
+        from pipeline.workers.pool import local_workers
+
     quiet_logs()
     progress = StageProgress(mode=progress_mode, seconds=progress_seconds)
     execution = Execution(runner, workers, tuple(context.obj or ()), submit)

@@ -34,9 +34,10 @@ from pipeline.earlier import described, read_earlier
 from pipeline.encoding import EncodeRun, plan
 from pipeline.io import filesystem
 from pipeline.io.inputs import InputError, list_inputs, outside
+from pipeline.jobs import SubmittedError
 from pipeline.progress import StageProgress
 from pipeline.remote_report import write_report_of
-from pipeline.runner import Execution, SubmittedError, run_job
+from pipeline.runner import Execution, run_job
 from pipeline.settle_duplicates import Deduplication
 from pipeline.settle_vocabulary import VocabularyRun
 from pipeline.stages import boilerplate, clean, count, deduplicate, encode, substrings, vocabulary

@@ -14,20 +14,10 @@ import apache_beam as beam
 import psutil
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipeline.jobs import LOCAL, JobError, SubmittedError
 from pipeline.meter import metered_job
 from pipeline.workers.harness import PooledRunner, unsupported
 from pipeline.workers.pool import WorkerPool, local_workers
-
-LOCAL = "FnApiRunner"
-RUNNERS = (LOCAL, "DataflowRunner", "FlinkRunner", "SparkRunner", "PortableRunner")
-
-
-class JobError(RuntimeError):
-    """A Beam job that did not end well. The message is for the user; the next run goes on from the finished parts."""
-
-
-class SubmittedError(Exception):
-    """A job was handed to its runner and nothing waits for it: the driver ends here. The message is for the user."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """The walls: schemas imports neither side, the pipeline never torch, the trainer never Beam."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,15 @@ def test_pure_rooms_do_not_import_beam():
     files = [f for room in PURE for f in sorted((ROOT / "pipeline" / room).rglob("*.py"))]
     assert files
     assert [str(f.relative_to(ROOT)) for f in files if "apache_beam" in imported(f)] == []
+
+
+def test_what_needs_no_beam_does_not_wait_for_it():
+    """Beam takes two seconds to import: --help, inspect, show, verify and the reports are there without it."""
+    files = [f for room in PURE for f in sorted((ROOT / "pipeline" / room).rglob("*.py"))]
+    names = [".".join(f.relative_to(ROOT).with_suffix("").parts) for f in files if f.stem != "__init__"]
+    code = f"import sys; [__import__(name) for name in {[*names, 'pipeline.cli']}]; print('apache_beam' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"
 
 
 def modules(side: str) -> dict[str, set[str]]:

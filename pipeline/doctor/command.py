@@ -12,17 +12,27 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.console import out
-from pipeline.doctor import machine, runners
-from pipeline.runner import LOCAL, Execution, quiet_logs
-from pipeline.workers.pool import local_workers
+from pipeline.doctor import machine
+from pipeline.jobs import LOCAL, importing_beam
 from schemas.finding import Finding, Look, looked
 
+RUNNERS = {
+    "local": LOCAL,
+    "portable": "PortableRunner",
+    "dataflow": "DataflowRunner",
+    "flink": "FlinkRunner",
+    "spark": "SparkRunner",
+}
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 def examine(runner: str, workers: int, directory: Path, options: tuple[str, ...]) -> Iterator[Finding]:
     """All findings for this runner, one after another as they are made."""
-    execution = Execution(runners.RUNNERS[runner], workers, options)
+    with importing_beam():
+        from pipeline.doctor import runners
+        from pipeline.runner import Execution
+
+    execution = Execution(RUNNERS[runner], workers, options)
     local = execution.runner == LOCAL
     width = workers if local else 1
     looks: list[tuple[str, Look]] = [
@@ -48,16 +58,18 @@ def examine(runner: str, workers: int, directory: Path, options: tuple[str, ...]
 
 def doctor(
     context: typer.Context,
-    runner: Annotated[
-        str, typer.Option(help=f"One of {', '.join(runners.RUNNERS)}; its options come after `--`.")
-    ] = "local",
+    runner: Annotated[str, typer.Option(help=f"One of {', '.join(RUNNERS)}; its options come after `--`.")] = "local",
     workers: Annotated[int, typer.Option(min=1, help="Local workers that are meant to be used.")] = 1,
     directory: Annotated[Path, typer.Option("--output", help="Where a corpus is meant to go.")] = Path("."),
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
 ) -> None:
     """Check this machine, and what a runner needs. Exit code 1 where something must be mended first."""
-    if runner not in runners.RUNNERS:
-        raise typer.BadParameter(f"'{runner}' is none of {', '.join(runners.RUNNERS)}", param_hint="--runner")
+    if runner not in RUNNERS:
+        raise typer.BadParameter(f"'{runner}' is none of {', '.join(RUNNERS)}", param_hint="--runner")
+    with importing_beam():
+        from pipeline.runner import quiet_logs
+        from pipeline.workers.pool import local_workers
+
     quiet_logs()
     with local_workers(workers if runner == "local" and workers > 1 else 0):
         found = list(_told(examine(runner, workers, directory, tuple(context.obj or ())), as_json))

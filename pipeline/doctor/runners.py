@@ -20,17 +20,11 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.utils.subprocess_server import JavaJarServer
 
-from pipeline.runner import LOCAL, Execution, JobError, run_job
+from pipeline.jobs import JobError
+from pipeline.runner import Execution, run_job
 from pipeline.workers.harness import unsupported
 from schemas.finding import Finding
 
-RUNNERS = {
-    "local": LOCAL,
-    "portable": "PortableRunner",
-    "dataflow": "DataflowRunner",
-    "flink": "FlinkRunner",
-    "spark": "SparkRunner",
-}
 JAVA = (11, 17, 21)
 """Versions that Beam's job servers are released for."""
 JAR_PATIENCE = 10.0

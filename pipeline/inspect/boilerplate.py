@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.boilerplate import SHOWN
 from pipeline.inspect.rules import InspectError
 from pipeline.report.visible import visible_text
+from pipeline.stages.layout import SHOWN
 from schemas.manifest import read_manifest
 
 

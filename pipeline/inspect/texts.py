@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 
 from pipeline.io import filesystem
 from pipeline.report.audit import tables
-from pipeline.stages.clean import documents_path
 from pipeline.stages.documents import EARLIER, FIRST_EARLIER, document_batches, record_prefix
+from pipeline.stages.layout import documents_path
 from schemas.manifest import ManifestError, read_manifest
 
 Key = tuple[str, str]

@@ -20,8 +20,8 @@ from pipeline.inspect.explanation import VERDICT_STYLES
 from pipeline.inspect.rules import broken, described
 from pipeline.io.inputs import InputError, InputFile, list_inputs
 from pipeline.io.read import read_batches
+from pipeline.jobs import importing_beam
 from pipeline.report.visible import visible_text
-from pipeline.stages.clean import clean_batch
 from pipeline.text.html import main_text
 from pipeline.text.language_rules import rules_for
 from pipeline.text.rules import check_rules_config, scored
@@ -100,6 +100,9 @@ def _try(file: InputFile, number: str | None, name: str, config: PipelineConfig)
 
 def score(raw: pa.RecordBatch, more: bool, config: PipelineConfig) -> Trial:
     """`raw`: one row of the schema RECORDS."""
+    with importing_beam():
+        from pipeline.stages.clean import clean_batch
+
     read = main_text(raw, config.html)["text"][0].as_py()
     clean = clean_batch(raw, config)
     (row,) = clean.to_pylist()

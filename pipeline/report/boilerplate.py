@@ -5,10 +5,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.boilerplate import SHOWN, SHOWN_SCHEMA
 from pipeline.report.examples import NAME_LIMIT
 from pipeline.report.model import Boilerplate, BoilerplateLine
 from pipeline.report.visible import cut
+from pipeline.stages.layout import SHOWN, SHOWN_SCHEMA
 
 LARGEST = 100
 """Lines that are shown."""

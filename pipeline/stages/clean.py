@@ -29,6 +29,7 @@ from pipeline.io.inputs import InputFile, Span
 from pipeline.io.read import read_files
 from pipeline.io.split import split_file
 from pipeline.records import with_columns
+from pipeline.stages.layout import audit_path, documents_path, signatures_path
 from pipeline.stages.parts import MakeParts, PartRecord, PartWriter, ReadTasks, Task, digest_of
 from pipeline.stages.tally import AuditTally
 from pipeline.text.html import main_text
@@ -63,18 +64,6 @@ def signature_schema(permutations: int) -> pa.Schema:
             pa.field("signature", pa.binary(4 * permutations), nullable=False),
         ]
     )
-
-
-def documents_path(part: int) -> str:
-    return f"stages/{STAGE}/documents/{part:05d}.arrow"
-
-
-def audit_path(part: int) -> str:
-    return f"stages/{STAGE}/audit/{part:05d}.arrow"
-
-
-def signatures_path(part: int) -> str:
-    return f"stages/{STAGE}/signatures/{part:05d}.arrow"
 
 
 def stage_config(config: PipelineConfig) -> dict[str, Any]:

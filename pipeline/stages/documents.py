@@ -12,7 +12,7 @@ import orjson
 import pyarrow as pa
 
 from pipeline.io import filesystem
-from pipeline.stages.clean import audit_path, documents_path, signatures_path
+from pipeline.stages.layout import audit_path, documents_path, signatures_path
 from schemas.arrow import AUDIT, DOCUMENTS
 
 FIRST_EARLIER = 1 << 24

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.io import filesystem
-from pipeline.stages.clean import documents_path
 from pipeline.stages.deduplicate import decisions_path
 from pipeline.stages.documents import CUTTING, document_batches, emptied_rows
+from pipeline.stages.layout import documents_path
 from pipeline.stages.parts import PartRecord, digest_of, sidecar_path
 
 

@@ -12,7 +12,8 @@ import apache_beam as beam
 import psutil
 import pytest
 
-from pipeline.runner import Execution, JobError, run_job
+from pipeline.jobs import JobError
+from pipeline.runner import Execution, run_job
 from pipeline.workers.pool import local_workers
 from pipeline.workers.worker import NAME
 

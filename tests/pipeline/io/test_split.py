@@ -16,7 +16,8 @@ from pipeline.io.filesystem import digest
 from pipeline.io.inputs import list_inputs
 from pipeline.io.read import read_batches
 from pipeline.io.split import split_file
-from pipeline.stages.clean import CleanUnit, audit_path, documents_path, plan_units
+from pipeline.stages.clean import CleanUnit, plan_units
+from pipeline.stages.layout import audit_path, documents_path
 from pipeline.stages.parts import PartWriter
 
 LINES = [json.dumps({"text": f"line {i} " + "wörd " * (i % 50)}, ensure_ascii=False).encode() for i in range(2000)]

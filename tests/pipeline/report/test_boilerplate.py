@@ -2,11 +2,11 @@
 
 import pyarrow as pa
 
-from pipeline.boilerplate import SHOWN, SHOWN_SCHEMA
 from pipeline.io.sink import ArrowSink
 from pipeline.report.boilerplate import boilerplate
 from pipeline.report.model import Boilerplate, Source
 from pipeline.report.source_alarms import boilerplate as boilerplate_alarms
+from pipeline.stages.layout import SHOWN, SHOWN_SCHEMA
 from schemas.manifest import Counts
 
 

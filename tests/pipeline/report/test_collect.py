@@ -11,12 +11,12 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from pipeline.boilerplate import SHOWN, SHOWN_SCHEMA
 from pipeline.report import audit, rows
 from pipeline.report.collect import collect
 from pipeline.report.model import Example, Removed, Report, Search
 from pipeline.report.page import render
 from pipeline.report.rules import EXAMPLES
+from pipeline.stages.layout import SHOWN, SHOWN_SCHEMA
 from schemas.manifest import Counts, ManifestError, write_manifest
 from schemas.shard import SchemaError
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import boilerplate as driver
-from pipeline.boilerplate import SHOWN, BoilerplateRun
+from pipeline.boilerplate import BoilerplateRun
 from pipeline.config import PipelineConfig, make_config
 from pipeline.dedup.boilerplate import limit_of
 from pipeline.dedup.normalize import normalise
@@ -27,6 +27,7 @@ from pipeline.stages.documents import (
     emptied_rows,
     signature_table,
 )
+from pipeline.stages.layout import SHOWN
 from pipeline.stages.parts import PartRecord
 from schemas.arrow import AUDIT, DOCUMENTS
 

@@ -10,8 +10,8 @@ from pipeline.io.sink import ArrowSink
 from pipeline.runner import Execution, run_job
 from pipeline.settle_vocabulary import VocabularyRun
 from pipeline.stages import vocabulary
-from pipeline.stages.clean import documents_path
 from pipeline.stages.deduplicate import DECISIONS, decisions_path
+from pipeline.stages.layout import documents_path
 from pipeline.stages.parts import collect_parts, finished_part, write_tasks
 from pipeline.words.sample import DOCUMENT_BYTES
 from schemas.arrow import DOCUMENTS
