@@ -77,7 +77,7 @@ _KEY = pa.schema(
         pa.field("limit", pa.float64()),
     ]
 )
-_NONE = _KEY.empty_table()
+_NONE = pa.Table.from_batches([], _KEY)  # `empty_table` imports pandas where it is installed
 _ORDER = [(name, "ascending") for name in ("distance", "doc_id", "copy", "record")]
 
 
