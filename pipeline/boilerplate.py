@@ -18,7 +18,7 @@ from pipeline.io.sink import ArrowSink
 from pipeline.runner import Execution, run_job
 from pipeline.stages import boilerplate_cut, boilerplate_survey
 from pipeline.stages.boilerplate import COUNTS, STAGE, Sources, build_count, build_vouch, copies_path, read_sketch
-from pipeline.stages.layout import SHOWN, SHOWN_SCHEMA
+from pipeline.stages.layout import CUT_LINES, CUT_LINES_SCHEMA
 from pipeline.stages.parts import PartRecord, Task, collect_parts, digest_of, sidecar_path, write_tasks
 from pipeline.stages.tables import read_partitions
 from pipeline.workspace import StageResult, Workspace
@@ -60,7 +60,7 @@ class BoilerplateRun:
             boilerplate_cut.forget_cut(self.output, part)
             filesystem.remove(sidecar_path(self.output, f"{STAGE}/cut", part))
         if chosen is None:
-            self._write(SHOWN, SHOWN_SCHEMA.empty_table())
+            self._write(CUT_LINES, CUT_LINES_SCHEMA.empty_table())
         names_of_sums = ("documents", "lines", "characters", "emptied")
         sums: dict[str, Any] = {name: sum(r.facts[name] for r in cut) for name in names_of_sums}
         return StageResult("", facts={**sums, "distinct_lines": 0 if chosen is None else chosen.num_rows})
@@ -119,7 +119,7 @@ class BoilerplateRun:
         )
         lines = read_partitions(self.output, f"stages/{STAGE}/lines", boilerplate_cut.LINES)
         order = [("characters", "descending"), ("source", "ascending"), ("line", "ascending"), ("high", "ascending")]
-        self._write(SHOWN, lines.sort_by(order).select(SHOWN_SCHEMA.names).cast(SHOWN_SCHEMA))
+        self._write(CUT_LINES, lines.sort_by(order).select(CUT_LINES_SCHEMA.names).cast(CUT_LINES_SCHEMA))
         return collect_parts(self.output, f"{STAGE}/cut", tasks)
 
     # ---- how

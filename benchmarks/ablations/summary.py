@@ -193,5 +193,8 @@ def _row(results: Results, losses: dict[str, float], arm: Arm, setting: Setting,
             row.losses.append(run_loss(run))
             row.runs.append(run)
     row.curve = mean_curve([run["curve"] for run in row.runs if run.get("curve")]) if arm.judge == "held_out" else []
-    row.status = f"{len(row.seeds)} of {len(setting.seeds)} seeds" if row.seeds else "searched, not yet run"
+    if row.seeds:
+        row.status = f"{len(row.seeds)} of {len(setting.seeds)} seeds"
+    elif row.tried:
+        row.status = "searched, not yet run"
     return row

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from pipeline.inspect.rules import InspectError
 from pipeline.report.visible import visible_text
-from pipeline.stages.layout import SHOWN
+from pipeline.stages.layout import CUT_LINES
 from schemas.manifest import read_manifest
 
 
@@ -22,7 +22,7 @@ def cut_lines(directory: str | Path, source: str | None = None, limit: int = 20)
     """
     root = Path(directory)
     read_manifest(root)
-    path = root / SHOWN
+    path = root / CUT_LINES
     if not path.is_file():
         raise InspectError(f"{path} is not there: stages/ was deleted, or [boilerplate] was off; report/ has a list")
     with pa.memory_map(str(path)) as file:

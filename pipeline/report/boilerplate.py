@@ -8,17 +8,17 @@ import pyarrow.compute as pc
 from pipeline.report.examples import NAME_LIMIT
 from pipeline.report.model import Boilerplate, BoilerplateLine
 from pipeline.report.visible import cut
-from pipeline.stages.layout import SHOWN, SHOWN_SCHEMA
+from pipeline.stages.layout import CUT_LINES, CUT_LINES_SCHEMA
 
 LARGEST = 100
 """Lines that are shown."""
 
 
 def _lines(root: Path) -> pa.Table:
-    path = root / SHOWN
+    path = root / CUT_LINES
     if not path.exists():
         # The stages' own files may be deleted once a corpus is made.
-        return SHOWN_SCHEMA.empty_table()
+        return CUT_LINES_SCHEMA.empty_table()
     return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 

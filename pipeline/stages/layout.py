@@ -2,9 +2,9 @@
 
 import pyarrow as pa
 
-SHOWN = "stages/boilerplate/lines.arrow"
-"""What was cut as boilerplate, for people: schema SHOWN_SCHEMA, most characters first."""
-SHOWN_SCHEMA = pa.schema(
+CUT_LINES = "stages/boilerplate/lines.arrow"
+"""What was cut as boilerplate, for people: schema CUT_LINES_SCHEMA, most characters first."""
+CUT_LINES_SCHEMA = pa.schema(
     [
         pa.field("source", pa.string(), nullable=False),
         pa.field("line", pa.string(), nullable=False),

@@ -230,6 +230,11 @@ def test_a_setting_takes_choices_that_were_searched_at_other_prices(script, tmp_
     assert free.waits is None, "has no choices there"
 
 
+def test_an_arm_that_is_not_searched_is_not_said_to_be(results, arm, setting, place) -> None:
+    (row,) = summarise(results, [arm("unsearched", rate=8e-4)], setting, place, LEVELS).rows
+    assert (row.status, row.rate) == ("not yet run", 8e-4)
+
+
 def test_the_searches_are_told(results, arms, setting, place) -> None:
     """The steps of the rate as they were tried, the best in bold; a choice at the best rate."""
     table = searches_table(summarise(results, arms, setting, place, LEVELS))

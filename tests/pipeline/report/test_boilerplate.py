@@ -6,7 +6,7 @@ from pipeline.io.sink import ArrowSink
 from pipeline.report.boilerplate import boilerplate
 from pipeline.report.model import Boilerplate, Source
 from pipeline.report.source_alarms import boilerplate as boilerplate_alarms
-from pipeline.stages.layout import SHOWN, SHOWN_SCHEMA
+from pipeline.stages.layout import CUT_LINES, CUT_LINES_SCHEMA
 from schemas.manifest import Counts
 
 
@@ -21,8 +21,8 @@ def test_lines_that_took_most_and_sources_that_lost_much(tmp_path):
         "documents": [9, 8, 7],
         "characters": [500, 100, 90],
     }
-    sink = ArrowSink(str(tmp_path / SHOWN), SHOWN_SCHEMA)
-    sink.write(pa.table(rows, schema=SHOWN_SCHEMA))
+    sink = ArrowSink(str(tmp_path / CUT_LINES), CUT_LINES_SCHEMA)
+    sink.write(pa.table(rows, schema=CUT_LINES_SCHEMA))
     sink.close()
     found = boilerplate(tmp_path, top=2)
     alarms = boilerplate_alarms([source("manual", 1000, 600), source("tales", 1000, 90), source("other", 10)])

@@ -16,7 +16,7 @@ from pipeline.report.collect import collect
 from pipeline.report.model import Example, Removed, Report, Search
 from pipeline.report.page import render
 from pipeline.report.rules import EXAMPLES
-from pipeline.stages.layout import SHOWN, SHOWN_SCHEMA
+from pipeline.stages.layout import CUT_LINES, CUT_LINES_SCHEMA
 from schemas.manifest import Counts, ManifestError, write_manifest
 from schemas.shard import SchemaError
 
@@ -155,10 +155,10 @@ def test_what_boilerplate_took_stands_by_the_source(prepared, tmp_path: Path) ->
     shutil.copytree(prepared.path, tmp_path / "data")
     lines = [("mail", "Sent from home", 3, 700), ("mail", "Regards", 2, 30), ("books", "The end", 4, 50)]
     table = pa.Table.from_pylist(
-        [dict(zip(SHOWN_SCHEMA.names, line, strict=True)) for line in lines], schema=SHOWN_SCHEMA
+        [dict(zip(CUT_LINES_SCHEMA.names, line, strict=True)) for line in lines], schema=CUT_LINES_SCHEMA
     )
-    (tmp_path / "data" / SHOWN).parent.mkdir(parents=True)
-    with pa.OSFile(str(tmp_path / "data" / SHOWN), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+    (tmp_path / "data" / CUT_LINES).parent.mkdir(parents=True)
+    with pa.OSFile(str(tmp_path / "data" / CUT_LINES), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     found = collect(tmp_path / "data")
     cut = {source.name: source.boilerplate for source in found.sources if source.boilerplate}

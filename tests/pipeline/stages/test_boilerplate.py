@@ -27,7 +27,7 @@ from pipeline.stages.documents import (
     emptied_rows,
     signature_table,
 )
-from pipeline.stages.layout import SHOWN
+from pipeline.stages.layout import CUT_LINES
 from pipeline.stages.parts import PartRecord
 from schemas.arrow import AUDIT, DOCUMENTS
 
@@ -169,7 +169,7 @@ def outcome(output, parts: list[list[Document]], workers: int = 1) -> tuple:
         for some, cuts in zip(parts, after, strict=True)
         for (_, before), cut in zip(some, cuts, strict=True)
     ]
-    return facts, sorted(pairs), (output / SHOWN).read_bytes()
+    return facts, sorted(pairs), (output / CUT_LINES).read_bytes()
 
 
 def test_the_same_for_any_order_and_parts(tmp_path):
@@ -180,7 +180,7 @@ def test_the_same_for_any_order_and_parts(tmp_path):
     assert first == outcome(tmp_path / "two", split(shuffled, 3))
     assert first[0] == {"documents": 40, "lines": 120, "characters": 40 * 66, "emptied": 0, "distinct_lines": 3}
     assert_equal_to_reference(tmp_path / "one", split(documents, 4))
-    shown = filesystem.open_arrow(str(tmp_path / "one" / SHOWN)).read_all().to_pylist()
+    shown = filesystem.open_arrow(str(tmp_path / "one" / CUT_LINES)).read_all().to_pylist()
     assert [(row["source"], row["line"], row["documents"]) for row in shown] == [
         ("manual", "Copyright by the makers", 40),
         ("manual", "Contents of the manual", 40),
@@ -282,7 +282,7 @@ def test_what_an_earlier_run_cut_is_forgotten(tmp_path):
     facts = BoilerplateRun(str(tmp_path), off, cleaned(tmp_path, parts), "other", Execution())().facts
     assert facts == {"documents": 0, "lines": 0, "characters": 0, "emptied": 0, "distinct_lines": 0}
     assert texts(tmp_path, 2) == [[text for _, text in part] for part in parts]
-    assert filesystem.open_arrow(str(tmp_path / SHOWN)).read_all().num_rows == 0
+    assert filesystem.open_arrow(str(tmp_path / CUT_LINES)).read_all().num_rows == 0
 
 
 @given(st.lists(st.lists(st.integers(0, 2**31), min_size=4, max_size=4), max_size=5), st.randoms())
