@@ -11,7 +11,7 @@ from trainer.config import ConfigError, TrainConfig
 from trainer.model.config import ModelConfig
 from trainer.run import RunDirectory, RunError, load_model
 
-FREE = {"layers", "dropout", "init_std", "residual_init", "position_std", "attention"}
+FREE = {"layers", "dropout", "init_std", "residual_init", "position_std", "position_start", "attention"}
 """Keys of [model] in which the two runs may differ: they change neither shapes nor what a trained layer
 computes."""
 

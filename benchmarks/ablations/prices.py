@@ -17,7 +17,7 @@ Values = Mapping[str, Any]
 
 FREE = {
     "system.seed", "system.log_every", "optimizer.learning_rate", "optimizer.muon_learning_rate", "model.init_std",
-    "model.position_std", "model.residual_init", "notes.warm_step", "data.mask_rate_steps",
+    "model.position_std", "model.position_start", "model.residual_init", "notes.warm_step", "data.mask_rate_steps",
     "data.mask_share", "data.random_share", "task.temperature", "task.difficulty_easiest",
 }  # fmt: skip
 """Keys that no step's time depends on, beside those of FREE_SECTIONS."""

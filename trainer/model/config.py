@@ -66,6 +66,9 @@ class ModelConfig(BaseModel):
     position_std: float | None = Field(default=None, gt=0)
     """Size of what absolute, sinusoidal and bert-r positions add to the tokens' embeddings: standard deviation of the
     learned table, root mean square of the sinusoids at the start. None: `init_std`, as the tokens."""
+    position_start: Literal["normal", "sinusoidal"] = "normal"
+    """What the table of tupe-a and tupe-r starts from: "normal", N(0, init_std), as published, or "sinusoidal", sines
+    and cosines of full size, learned from there on."""
     embedding_norm: bool = True
     """Layer norm on the embeddings, as in BERT and fairseq; ModernBERT has it under Pre-LN as well. Without it Pre-LN
     loses 0.17 nats in the fair test (900 s): what its first layers add is larger than the words."""
@@ -129,6 +132,11 @@ class ModelConfig(BaseModel):
             raise ValueError(
                 f"position_std has no meaning for positions '{self.positions}', which add nothing to the embeddings; "
                 f"it goes with {', '.join(sorted(ADDED))}"
+            )
+        if self.position_start != "normal" and self.positions not in UNTIED:
+            raise ValueError(
+                f"position_start '{self.position_start}' goes with positions {', '.join(sorted(UNTIED))}, not with "
+                f"'{self.positions}'"
             )
         if self.attention == "concat" and self.positions in BUCKETED | {"alibi"}:
             raise ValueError(

@@ -139,6 +139,9 @@ class Encoder(nn.Module):
                 linear.weight.mul_(config.residual_std / config.init_std)
         if config.position_std is not None and isinstance(self.positions, AbsolutePositions):
             self.positions.embedding.weight.mul_(config.position_std / config.init_std)
+        if config.position_start == "sinusoidal":
+            assert isinstance(self.positions, TupeAbsolutePositions)
+            self.positions.start_smooth()
 
     def forward(
         self,

@@ -29,17 +29,21 @@ class AbsolutePositions(Positions):
         return self(positions_BT)
 
 
+def sinusoids(length: int, width: int) -> Tensor:
+    """table_LD: sin and cos of position / 10,000^(2 c / D) side by side (Vaswani et al. 2017), each in [-1, 1]."""
+    rate = 10_000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+    angle = torch.arange(length, dtype=torch.float64)[:, None] * rate
+    return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)[:, :width].to(torch.get_default_dtype())
+
+
 class SinusoidalPositions(Positions):
-    """sin and cos of position / 10,000^(2 c / D) (Vaswani et al. 2017), times one learned number (as in Cramming,
-    Geiping and Goldstein 2022), which starts so that the root mean square is `position_std`."""
+    """`sinusoids` times one learned number (as in Cramming, Geiping and Goldstein 2022), which starts so that the root
+    mean square is `position_std`."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        rate = 10_000.0 ** (-torch.arange(0, config.width, 2, dtype=torch.float64) / config.width)
-        angle = torch.arange(config.max_length, dtype=torch.float64)[:, None] * rate
-        table_LD = torch.stack([angle.sin(), angle.cos()], -1).flatten(1)[:, : config.width]
         self.table_LD: Tensor
-        self.register_buffer("table_LD", table_LD.to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer("table_LD", sinusoids(config.max_length, config.width), persistent=False)
         # One element, not none: FSDP2 shards no scalars. The mean of sin^2 + cos^2 over a pair is 1/2.
         self.scale = nn.Parameter(torch.full((1,), 2**0.5 * (config.position_std or config.init_std)))
 
@@ -74,6 +78,12 @@ class TupeAbsolutePositions(Positions):
         self.query = nn.Linear(config.width, config.width)
         self.key = nn.Linear(config.width, config.width)
         self.fill = -(2 * config.head_width + 1) % 8
+
+    @torch.no_grad()
+    def start_smooth(self) -> None:
+        """The table as sinusoids of full size: neighbouring positions begin alike, so that what one position learns
+        serves those beside it. At the size of `init_std` an optimiser's first steps would undo it."""
+        self.embedding.weight.copy_(sinusoids(*self.embedding.weight.shape))
 
     @property
     def features(self) -> int:

@@ -22,6 +22,7 @@ def config(**changes):
         ({"positions": "rotary"}, "positions"),
         ({"positions": "rope", "heads": 128}, "width / heads .1. must be even"),
         ({"positions": "tupe-r", "position_std": 0.1}, "position_std has no meaning for positions 'tupe-r'"),
+        ({"positions": "rope", "position_start": "sinusoidal"}, "goes with positions tupe-a, tupe-r, not with 'rope'"),
         ({"norm": "pre", "head_scale": True}, "head_scale goes with norm 'pre-extra'"),
         ({"positions": "alibi", "attention": "concat"}, "'concat' cannot carry positions 'alibi'"),
         ({"positions": "bert-r", "attention": "concat"}, "'concat' cannot carry positions 'bert-r'"),

@@ -188,6 +188,23 @@ def test_position_std_moves_nothing_else(make_config, kind):
     assert all(torch.equal(plain[name], scaled[name]) for name in plain if name != moved)
 
 
+@pytest.mark.parametrize("kind", ["tupe-a", "tupe-r"])
+def test_a_smooth_start_moves_the_table_alone(make_config, kind):
+    states = []
+    for start in ("normal", "sinusoidal"):
+        torch.manual_seed(3)
+        states.append(Encoder(make_config(positions=kind, position_start=start)).state_dict())
+    plain, smooth = states
+    table_LD = smooth["positions.embedding.weight"]
+    assert all(torch.equal(plain[name], smooth[name]) for name in plain if name != "positions.embedding.weight")
+    assert table_LD.square().mean().item() == pytest.approx(0.5)
+    # A product of two positions depends on their distance alone.
+    products_LL = table_LD @ table_LD.T
+    for distance in (1, 5):
+        along = products_LL.diagonal(distance)
+        torch.testing.assert_close(along, along[:1].expand_as(along), atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("kind", sorted(POSITIONS))
 def test_only_some_put_positions_into_the_input(pack, make_config, kind):
     model = Encoder(make_config(positions=kind))
